@@ -1,0 +1,1 @@
+"""The device: inference, spool, shipper and updater. Needs neither Dagster nor a trainer."""

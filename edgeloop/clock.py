@@ -1,0 +1,31 @@
+"""Time, handed in.
+
+Nothing in edgeloop asks the machine for the time but `system_clock`; everything else takes a `Clock`,
+so that a backtest can run four years in minutes and a test can set a device's clock to 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], datetime]
+
+
+def system_clock() -> datetime:
+    """The machine's time, in UTC."""
+    return datetime.now(UTC)
+
+
+class SimulatedClock:
+    """A clock that moves when it is told to.
+
+    Args:
+        now: the first time it shows; must carry a time zone.
+    """
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now

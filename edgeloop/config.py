@@ -1,0 +1,277 @@
+"""`loop.toml`: one loop's configuration, checked key by key.
+
+Every error names the key as it is written in the file and says what to do. What the keys mean is in the comments
+that `edgeloop init` writes and in docs/loop.md.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgeloop.duration import Duration
+from edgeloop.errors import ConfigError, DataError, EdgeloopError
+from edgeloop.layout import Layout, check_id
+from edgeloop.schema import FROM_TIME, Feature, FeatureSchema
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Loop(_Section):
+    """`[loop]`"""
+
+    name: str
+    description: str = ""
+    owner: str = ""
+
+
+class Table(_Section):
+    """`[table]`: how a table of history is read. `devices` is for a table without a device column."""
+
+    device: str = ""
+    devices: int = 0
+    time: str = ""
+    interval: Duration = Duration(hours=1)
+
+
+class Label(_Section):
+    """`[label]`: the truth to predict. With `cuts`, a number is turned into one of `len(cuts) + 1` classes."""
+
+    column: str
+    classes: tuple[str, ...]
+    cuts: tuple[float, ...] = ()
+    delay: Duration = Duration(days=1)
+
+
+class Features(_Section):
+    """`[features]`: the inputs of the model, in the order numbers, categories, from_time."""
+
+    numbers: tuple[str, ...] = ()
+    categories: dict[str, tuple[str, ...]] = {}
+    from_time: tuple[str, ...] = ()
+    ranges: dict[str, tuple[float, float]] = {}
+
+
+class DeviceSection(_Section):
+    """`[device]`: the spool and the runtime."""
+
+    durability: str = "group"
+    flush_events: int = 512
+    flush_every: Duration = Duration(seconds=1)
+    batch_events: int = 300
+    spool_mb: float = 50.0
+    threads: int = 1
+    latency_budget_ms: float = 50.0
+    probation_events: int = 24
+    crash_limit: int = 3
+
+
+class Training(_Section):
+    """`[training]`"""
+
+    trainer: str = "lightgbm"
+    every: Duration = Duration(days=30)
+    validation: Duration = Duration(days=14)
+    max_rows_per_device: int = 50_000
+    seed: int = 7
+    parameters: dict[str, float | int | str | bool] = {}
+
+
+class Gate(_Section):
+    """`[gate]`: what a challenger must show on a later window than it was trained on."""
+
+    min_rows: int = 200
+    min_accuracy: float = 0.0
+    max_regression: float = 0.0
+    worst_device: float = 0.1
+    parity_tolerance: float = 1e-5
+
+
+class Rollout(_Section):
+    """`[rollout]`: waves and control are in per-myriad of the fleet."""
+
+    waves: tuple[int, ...] = (2500, 10000)
+    control: int = 2500
+    min_labels: int = 300
+    margin: float = 0.01
+    max_looks: int = 8
+    max_offline_days: int = 90
+
+
+class Drift(_Section):
+    """`[drift]`: population stability index of each feature over `window` against the training reference."""
+
+    window: Duration = Duration(days=30)
+    alarm: float = 0.25
+
+
+class Faults(_Section):
+    """`[backtest.faults]`: what goes wrong on purpose; each is `device@time`, offline also with a length."""
+
+    kill: tuple[str, ...] = ()
+    offline: tuple[str, ...] = ()
+    corrupt: tuple[str, ...] = ()
+
+
+class Backtest(_Section):
+    """`[backtest]`: times are offsets from the first reading."""
+
+    seed: Duration = Duration(days=91)
+    tick: Duration = Duration(days=14)
+    period: Duration = Duration(days=91)
+    quick: Duration = Duration(days=365)
+    joins: dict[str, Duration] = {}
+    faults: Faults = Faults()
+
+
+class LoopConfig(_Section):
+    """A whole `loop.toml`."""
+
+    version: int
+    loop: Loop
+    label: Label
+    features: Features
+    table: Table = Table()
+    device: DeviceSection = DeviceSection()
+    training: Training = Training()
+    gate: Gate = Gate()
+    rollout: Rollout = Rollout()
+    drift: Drift = Drift()
+    backtest: Backtest = Backtest()
+
+    @property
+    def name(self) -> str:
+        return self.loop.name
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.loop.name)
+
+    def schema(self) -> FeatureSchema:
+        """The features in the order of the model's inputs."""
+        spec = self.features
+        numbers = (Feature(n, "number", (), *spec.ranges.get(n, (None, None))) for n in spec.numbers)
+        categories = (Feature(n, "category", tuple(c)) for n, c in spec.categories.items())
+        from_time = (Feature(kind, kind) for kind in FROM_TIME if kind in spec.from_time)
+        return FeatureSchema((*numbers, *categories, *from_time))
+
+
+def read_loop(path: str | Path) -> LoopConfig:
+    """Read and check a `loop.toml`.
+
+    Raises:
+        ConfigError: it cannot be read, is no TOML, or a key is unknown, missing or wrong; the message names the key.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}.", remedy="`edgeloop init` writes a loop.toml from a data file."
+        ) from error
+    return parse_loop(content, str(path))
+
+
+def parse_loop(content: bytes | str, where: str = "loop.toml") -> LoopConfig:
+    """Check the text of a `loop.toml`; `where` is how errors name it. Raises as `read_loop`."""
+    try:
+        config = msgspec.toml.decode(content, type=LoopConfig, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {_explain(str(error))}") from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{where} is not valid TOML: {error}.", remedy="Mend the line it names.") from error
+    for key, wrong, remedy in _mistakes(config):
+        if wrong:
+            raise ConfigError(f"{where}: {key} {wrong}.", remedy=remedy)
+    return config
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Duration:
+        try:
+            return Duration.parse(value)
+        except (EdgeloopError, AttributeError, TypeError) as error:
+            raise ValueError(f"{value!r} is no duration; write a number and s, m, h, d or w, such as '14d'") from error
+    raise NotImplementedError(kind)
+
+
+def _explain(text: str) -> str:
+    """msgspec's message with the key in front, as it is written in the file, and a remedy."""
+    message, _, place = text.partition(" - at `")
+    path = place.rstrip("`").removeprefix("$").removeprefix(".")
+    if unknown := re.search(r"unknown field `(\w+)`", message):
+        return _unknown_key(unknown[1], path)
+    if missing := re.search(r"missing required field `(\w+)`", message):
+        key = f"{path}.{missing[1]}".lstrip(".")
+        return f"{key} is missing. Add it; `edgeloop init` shows every key with its meaning."
+    return f"{path or 'the file'}: {message[0].lower()}{message[1:]}. Change the value."
+
+
+def _unknown_key(name: str, path: str) -> str:
+    section: Any = LoopConfig
+    for part in filter(None, path.split(".")):
+        section = next((f.type for f in msgspec.structs.fields(section) if f.name == part), LoopConfig)
+    known = [f.name for f in msgspec.structs.fields(section)]
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(known)}."
+    return f"{f'{path}.{name}'.lstrip('.')} is not a known key. {hint}"
+
+
+def _mistakes(config: LoopConfig) -> list[tuple[str, str, str]]:
+    """What types cannot say: (key, what is wrong or nothing, remedy)."""
+    found: list[tuple[str, str, str]] = []
+
+    def check(good: bool, key: str, wrong: str, remedy: str) -> None:
+        if not good:
+            found.append((key, wrong, remedy))
+
+    check(config.version == 1, "version", f"is {config.version}", "This edgeloop reads version 1; upgrade edgeloop.")
+    try:
+        check_id("loop.name", config.loop.name)
+        names = config.schema().names
+    except DataError as error:
+        return [("loop.name", f"is {config.loop.name!r}", error.remedy)]
+    except ConfigError as error:
+        return [("features", f"cannot be used: {error.message.rstrip('.')}", error.remedy)]
+    for key, wrong, remedy in _label_mistakes(config.label, names):
+        found.append((key, wrong, remedy))
+    for name in config.features.from_time:
+        check(name in FROM_TIME, "features.from_time", f"has {name!r}", f"Choose from {', '.join(FROM_TIME)}.")
+    for name in config.features.ranges:
+        check(name in config.features.numbers, "features.ranges", f"has {name!r}", "Name one of features.numbers.")
+    check(not (config.table.device and config.table.devices), "table.devices", "is set beside table.device", "Keep one.")
+    check(config.device.durability in ("group", "event"), "device.durability", "is unknown", "Use 'group' or 'event'.")
+    check(config.device.batch_events > 0, "device.batch_events", "is not positive", "300 is a good value.")
+    check(config.device.flush_events > 0, "device.flush_events", "is not positive", "512 is a good value.")
+    waves = config.rollout.waves
+    rising = bool(waves) and list(waves) == sorted(set(waves)) and waves[0] > 0 and waves[-1] == 10000
+    check(rising, "rollout.waves", f"is {list(waves)}", "Give rising per-myriads ending in 10000, such as [2500, 10000].")
+    for key in ("seed", "tick", "period"):
+        check(bool(getattr(config.backtest, key)), f"backtest.{key}", "is zero", "Give a length of time, such as '14d'.")
+    check(bool(config.training.every), "training.every", "is zero", "Give a length of time, such as '30d'.")
+    return found
+
+
+def _label_mistakes(label: Label, features: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    count = len(label.cuts) + 1 if label.cuts else None
+    return [
+        (key, wrong, remedy)
+        for bad, key, wrong, remedy in (
+            (len(label.classes) < 2, "label.classes", "has fewer than two classes", "List every value of the label."),
+            (len(set(label.classes)) < len(label.classes), "label.classes", "names a class twice", "Remove one."),
+            (list(label.cuts) != sorted(set(label.cuts)), "label.cuts", "does not rise", "Sort the cuts, each once."),
+            (
+                count is not None and count != len(label.classes),
+                "label.classes",
+                f"has {len(label.classes)} names for {count} classes",
+                "Give one name more than there are cuts.",
+            ),
+            (label.column in features, "label.column", f"{label.column!r} is a feature too", "Take it out of [features]."),
+        )
+        if bad
+    ]

@@ -1,0 +1,53 @@
+"""The columns of events and labels, as Arrow schemas (docs/formats.md).
+
+Apart from `edgeloop.schema` because Arrow is half of a device's memory: only what seals or reads batches imports this.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from edgeloop.schema import FeatureSchema
+
+TIME = pa.timestamp("us", tz="UTC")
+
+EVENT_FIELDS: tuple[pa.Field, ...] = (
+    pa.field("seq", pa.int64(), nullable=False),
+    pa.field("ts", TIME, nullable=False),
+    pa.field("release", pa.string()),
+    pa.field("prediction", pa.string()),
+    pa.field("confidence", pa.float32()),
+    pa.field("latency_us", pa.float32()),
+    pa.field("weight", pa.float32(), nullable=False),
+)
+"""What every event carries. `release` (manifest digest), `prediction` and `confidence` are null before a device's
+first release; `weight` is 1 divided by the probability that the event survived shedding."""
+
+LABELS = pa.schema(
+    [
+        pa.field("device", pa.string(), nullable=False),
+        pa.field("ts", TIME, nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("known_at", TIME, nullable=False),
+    ]
+)
+"""A label file: the truth for the event of `device` at `ts`, and since when it is known."""
+
+
+def batch_schema(features: FeatureSchema, metadata: dict[str, str] | None = None) -> pa.Schema:
+    """The columns of a batch: `EVENT_FIELDS`, then one nullable float32 a feature."""
+    return pa.schema([*EVENT_FIELDS, *(pa.field(c, pa.float32()) for c in features.columns)], metadata=metadata)
+
+
+def lake_schema(features: FeatureSchema) -> pa.Schema:
+    """The columns of the `events` table: who, then a batch's columns, then which batch brought it and when."""
+    return pa.schema(
+        [
+            pa.field("device", pa.string(), nullable=False),
+            pa.field("epoch", pa.int32(), nullable=False),
+            *batch_schema(features),
+            pa.field("batch", pa.string(), nullable=False),
+            pa.field("ingested_at", TIME, nullable=False),
+            pa.field("month", pa.string(), nullable=False),
+        ]
+    )

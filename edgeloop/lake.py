@@ -1,0 +1,98 @@
+"""Reading and writing the Delta tables of a loop.
+
+DuckDB in memory is the engine of each step, over the Parquet files of a pinned table version: no `.duckdb` file is
+shared between processes. Centre only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+
+from edgeloop.layout import Layout
+from edgeloop.store import Store
+
+TABLE_SETTINGS = {"delta.logRetentionDuration": "interval 3650 days", "delta.checkpointInterval": "20"}
+"""Versions that a release was trained on must stay readable, so the log is kept for ten years."""
+
+
+class Lake:
+    """The tables of one loop, at `loops/<loop>/lake/<table>/`."""
+
+    def __init__(self, store: Store, layout: Layout) -> None:
+        self._store = store
+        self._layout = layout
+
+    def location(self, table: str) -> tuple[str, dict[str, str]]:
+        """The URI and storage options of `table` for `deltalake`."""
+        return self._store.table_location(self._layout.lake(table))
+
+    def table(self, name: str, version: int | None = None) -> DeltaTable | None:
+        """The table, at `version` if given; None if it has not been written yet."""
+        uri, options = self.location(name)
+        if not DeltaTable.is_deltatable(uri, options or None):
+            return None
+        return DeltaTable(uri, version=version, storage_options=options or None)
+
+    def version(self, name: str) -> int:
+        """The newest version of the table, -1 if it has not been written yet."""
+        table = self.table(name)
+        return -1 if table is None else table.version()
+
+    def ensure(self, name: str, schema: pa.Schema, partition_by: list[str] | None = None) -> DeltaTable:
+        """The table, made empty with these columns if there is none yet."""
+        if (found := self.table(name)) is not None:
+            return found
+        uri, options = self.location(name)
+        return DeltaTable.create(
+            uri,
+            schema,
+            mode="ignore",
+            partition_by=partition_by,
+            storage_options=options or None,
+            configuration=TABLE_SETTINGS,
+        )
+
+    def overwrite(self, name: str, rows: pa.Table, predicate: str | None = None, partition_by: list[str] | None = None) -> int:
+        """Replace the rows that match `predicate` (all, if None) by `rows`; return the new version."""
+        table = self.ensure(name, rows.schema, partition_by)
+        write_deltalake(table, rows, mode="overwrite", predicate=predicate)
+        return table.version()
+
+    def append(self, name: str, rows: pa.Table, partition_by: list[str] | None = None, commit: CommitProperties | None = None) -> int:
+        """Add rows; return the new version."""
+        table = self.ensure(name, rows.schema, partition_by)
+        write_deltalake(table, rows, mode="append", commit_properties=commit)
+        return table.version()
+
+    def connect(self, **versions: int | None) -> duckdb.DuckDBPyConnection:
+        """A DuckDB in memory with a view for each named table, at the version given (None: the newest).
+
+        A table that does not exist, or has no file yet, is a view without rows if its columns are known, else it is left out.
+        """
+        connection = duckdb.connect(":memory:")
+        connection.execute("SET TimeZone = 'UTC'")
+        for name, version in versions.items():
+            if (table := self.table(name, version)) is not None:
+                _add_view(connection, name, table, local=self._store.directory is not None)
+        return connection
+
+
+def _add_view(connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable, *, local: bool) -> None:
+    uris = table.file_uris()
+    if local and uris:
+        # Partition columns are not in the files; hive_partitioning takes them from the paths.
+        files = ", ".join("'" + uri.replace("'", "''") + "'" for uri in uris)
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], hive_partitioning = true, hive_types_autocast = false, union_by_name = true)")
+    else:
+        # DuckDB reads s3:// only with an extension that has to be downloaded; Arrow does it without.
+        connection.register(name, table.to_pyarrow_dataset())
+
+
+def run_sql(connection: duckdb.DuckDBPyConnection, file: Path, parameters: dict[str, Any] | None = None) -> pa.Table:
+    """Run one of our `.sql` files and return its rows."""
+    return connection.execute(file.read_text(), parameters or {}).to_arrow_table()

@@ -1,0 +1,119 @@
+"""The release manifest: everything a device needs to run a release, and everything a person needs to explain it.
+
+Its bytes are what `releases` signs; their SHA-256 is the release's identity (docs/formats.md).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, TypeVar
+
+import msgspec
+
+from edgeloop.errors import DataError
+from edgeloop.schema import FeatureSchema
+
+MANIFEST_VERSION = 1
+T = TypeVar("T")
+
+
+class Artefact(msgspec.Struct, frozen=True):
+    """A model file of a release: for which `runtime` (`onnx` or `tflite`), its TUF target path, digest and bytes."""
+
+    runtime: str
+    target: str
+    sha256: str
+    length: int
+
+
+class Golden(msgspec.Struct, frozen=True):
+    """Golden vectors: rows of inputs (None for NaN), the probabilities they must give, and how near."""
+
+    inputs: tuple[tuple[float | None, ...], ...]
+    probabilities: tuple[tuple[float, ...], ...]
+    tolerance: float
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A feature's distribution in the training set: inner bin edges (rising) and the share of rows in each of the
+    `len(edges) + 1` bins, then the share of missing values."""
+
+    edges: tuple[float, ...]
+    shares: tuple[float, ...]
+    missing: float
+
+
+class Lineage(msgspec.Struct, frozen=True):
+    """From a release back to its rows: table versions, the query and its hash, the window, the trainer and the code."""
+
+    training: int
+    events_version: int
+    labels_version: int
+    query_sha256: str
+    rows_sha256: str
+    rows: int
+    devices: int
+    trained_from: datetime
+    trained_until: datetime
+    trainer: str
+    parameters: dict[str, Any]
+    code_version: str
+
+
+class ReleaseManifest(msgspec.Struct, frozen=True):
+    """A release. `counter` rises by one with each release of the loop; `id` is `r` and the counter."""
+
+    version: int
+    loop: str
+    id: str
+    counter: int
+    created: datetime
+    schema: FeatureSchema
+    classes: tuple[str, ...]
+    models: tuple[Artefact, ...]
+    golden: Golden
+    latency_budget_ms: float
+    lineage: Lineage
+    metrics: dict[str, float]
+    reference: dict[str, Reference]
+
+    def encode(self) -> bytes:
+        """The canonical bytes, which are signed."""
+        return msgspec.json.encode(self, order="sorted")
+
+    @property
+    def sha256(self) -> str:
+        return sha256(self.encode()).hexdigest()
+
+    @property
+    def target(self) -> str:
+        """Its path in the TUF repository."""
+        return f"models/{self.loop}/{self.id}.json"
+
+
+def decode_manifest(content: bytes) -> ReleaseManifest:
+    """Read a manifest. Unknown keys are ignored, so that a newer centre can add some.
+
+    Raises:
+        DataError: it is no manifest, or of a version this edgeloop does not know.
+    """
+    return decode_document(content, ReleaseManifest, MANIFEST_VERSION, "release manifest")
+
+
+def decode_document(content: bytes, kind: type[T], version: int, what: str) -> T:
+    """Read one of our versioned JSON documents.
+
+    Raises:
+        DataError: it does not hold a `kind`, or its `version` is higher than `version`.
+    """
+    try:
+        found = msgspec.json.decode(content)
+        if isinstance(found, dict) and isinstance(found.get("version"), int) and found["version"] > version:
+            raise DataError(
+                f"{what} is of version {found['version']}; this edgeloop reads up to {version}.",
+                remedy="Upgrade edgeloop here.",
+            )
+        return msgspec.convert(found, kind)
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{what} cannot be read: {error}.", remedy="It is torn or of another kind; look at its source.") from error

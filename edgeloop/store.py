@@ -1,0 +1,218 @@
+"""The one interface to the object store: a directory, memory, or any S3.
+
+Everything the two sides tell each other goes through these calls, so what they promise is what the loop can
+rely on: `create` never overwrites, `replace_if` never loses another writer's version, `read_range` reads a part,
+`list` gives every object under a prefix. Errors are edgeloop's own, whatever the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    NotFoundError,
+    PreconditionError,
+)
+from obstore.store import LocalStore, MemoryStore, S3Store
+
+from edgeloop.errors import AlreadyExists, ConfigError, NotFound, PreconditionFailed, StoreError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object in a listing: its path, its size in bytes, when it was last written."""
+
+    path: str
+    size: int
+    modified: datetime
+
+
+class Store:
+    """An object store with the few operations that edgeloop needs; made by `open_store`.
+
+    Paths are relative, with `/` between their parts. Every method may raise `StoreError`.
+    """
+
+    def __init__(self, backend: LocalStore | MemoryStore | S3Store, url: str, directory: Path | None = None) -> None:
+        self._backend = backend
+        self.url = url
+        self.directory = directory
+
+    def create(self, path: str, content: bytes) -> None:
+        """Write a new object. Raises `AlreadyExists`, changing nothing, where there is one."""
+        with _own_errors("create", path):
+            obstore.put(self._backend, path, content, mode="create")
+
+    def replace(self, path: str, content: bytes) -> None:
+        """Write an object, over the old one if there is one."""
+        with _own_errors("write", path):
+            obstore.put(self._backend, path, content, mode="overwrite")
+
+    def replace_if(self, path: str, content: bytes, version: str | None) -> None:
+        """Write an object only if its version is still `version` (None: only if there is none).
+
+        Raises:
+            PreconditionFailed: another writer was first.
+        """
+        if version is None:
+            try:
+                self.create(path, content)
+            except AlreadyExists as error:
+                raise _lost_race(path) from error
+        elif self.directory is None:
+            with _own_errors("conditionally write", path):
+                obstore.put(self._backend, path, content, mode={"e_tag": version})
+        else:
+            self._replace_file_if(path, content, version)
+
+    def _replace_file_if(self, path: str, content: bytes, version: str) -> None:
+        # obstore's directory store has no conditional put: the writers of this machine agree by a lock.
+        assert self.directory is not None
+        with _locked(self.directory), _own_errors("conditionally write", path):
+            if obstore.head(self._backend, path)["e_tag"] != version:
+                raise _lost_race(path)
+            obstore.put(self._backend, path, content, mode="overwrite")
+
+    def read(self, path: str) -> bytes:
+        """The whole object. Raises `NotFound`."""
+        with _own_errors("read", path):
+            return bytes(obstore.get(self._backend, path).bytes())
+
+    def read_version(self, path: str) -> tuple[bytes, str]:
+        """The whole object and the version to give to `replace_if`. Raises `NotFound`."""
+        with _own_errors("read", path):
+            result = obstore.get(self._backend, path)
+            content = bytes(result.bytes())
+            return content, str(result.meta["e_tag"])
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """At most `length` bytes from `start`; fewer at the end of the object. Raises `NotFound`."""
+        with _own_errors("read", path):
+            return bytes(obstore.get_range(self._backend, path, start=start, length=length))
+
+    def size(self, path: str) -> int:
+        """Bytes in the object. Raises `NotFound`."""
+        with _own_errors("look up", path):
+            return int(obstore.head(self._backend, path)["size"])
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """Every object under the folder `prefix`, in no particular order."""
+        with _own_errors("list", prefix):
+            for chunk in obstore.list(self._backend, prefix):
+                for meta in chunk:
+                    yield Entry(str(meta["path"]), int(meta["size"]), meta["last_modified"])
+
+    def delete(self, path: str) -> None:
+        """Remove the object; nothing happens if there is none."""
+        with contextlib.suppress(NotFound), _own_errors("delete", path):
+            obstore.delete(self._backend, path)
+
+    def table_location(self, path: str) -> tuple[str, dict[str, str]]:
+        """Where the Delta table at `path` is for `deltalake`: its URI and storage options.
+
+        Raises:
+            ConfigError: the store is in memory, which no table can be in.
+        """
+        if self.directory is not None:
+            return str(self.directory / path), {}
+        if isinstance(self._backend, S3Store):
+            options = {f"aws_{key}" if not key.startswith("aws_") else key: str(value) for key, value in s3_settings().items()}
+            return f"{self.url}/{path}", options
+        raise ConfigError("a store in memory cannot hold the lake.", remedy="Use a directory or s3://bucket/prefix.")
+
+
+def open_store(url: str | Path) -> Store:
+    """Open the store at `url`.
+
+    Args:
+        url: a directory (a path or `file://…`; it is made if missing), `memory://`, or `s3://bucket[/prefix]` with
+            `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_REGION` from the environment.
+
+    Raises:
+        ConfigError: the URL is of no known kind, or the directory cannot be made.
+    """
+    text = str(url)
+    parts = urlsplit(text)
+    if parts.scheme == "memory":
+        return Store(MemoryStore(), text)
+    if parts.scheme == "s3":
+        return _open_s3(text.rstrip("/"), parts.netloc, parts.path.strip("/"))
+    if parts.scheme in ("", "file"):
+        return _open_directory(Path(parts.path if parts.scheme else text))
+    raise ConfigError(f"store {text!r} is of no known kind.", remedy="Use a directory, s3://bucket/prefix or memory://.")
+
+
+def s3_settings() -> dict[str, Any]:
+    """The S3 client's settings from the environment, by obstore's names."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    settings: dict[str, Any] = {"region": os.environ.get("AWS_REGION", "us-east-1")}
+    if endpoint:
+        settings["endpoint"] = endpoint
+        settings["virtual_hosted_style_request"] = "false"
+    if endpoint.startswith("http://"):
+        settings["allow_http"] = "true"
+    for key in ("access_key_id", "secret_access_key", "session_token"):
+        if value := os.environ.get(f"AWS_{key.upper()}"):
+            settings[key] = value
+    return settings
+
+
+def _open_s3(url: str, bucket: str, prefix: str) -> Store:
+    if not bucket:
+        raise ConfigError(f"store {url!r} names no bucket.", remedy="Use s3://bucket or s3://bucket/prefix.")
+    settings = s3_settings()
+    client_options: Any = {"timeout": "60s"}
+    if settings.pop("allow_http", None):
+        client_options["allow_http"] = True
+    settings.pop("virtual_hosted_style_request", None)
+    return Store(S3Store(bucket, prefix=prefix or None, config=settings, client_options=client_options), url)
+
+
+def _open_directory(path: Path) -> Store:
+    path = path.expanduser().resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"store directory {path} cannot be made: {error.strerror}.", remedy="Name another.") from error
+    return Store(LocalStore(path), path.as_uri(), path)
+
+
+def _lost_race(path: str) -> PreconditionFailed:
+    return PreconditionFailed(f"{path} was changed by another writer.", remedy="Read it again and repeat.")
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    # The lock file stands beside no object: a listing must show objects only.
+    name = f"edgeloop-{os.getuid()}-{directory.stat().st_dev}-{directory.stat().st_ino}.lock"
+    with (Path(tempfile.gettempdir()) / name).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _own_errors(verb: str, path: str) -> Iterator[None]:
+    """Turn obstore's errors into ours."""
+    try:
+        yield
+    except AlreadyExistsError as error:
+        raise AlreadyExists(f"{path} exists already.") from error
+    except PreconditionError as error:
+        raise _lost_race(path) from error
+    except (NotFoundError, FileNotFoundError) as error:
+        raise NotFound(f"there is no {path} in the store.") from error
+    except (BaseError, OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise StoreError(f"could not {verb} {path}: {reason}", remedy="Check that the store is up and may be used.") from error

@@ -1,0 +1,1 @@
+"""Keys, releases and rollouts: who may run what."""

@@ -1,0 +1,1 @@
+"""Batches and labels into the lake, exactly once; aggregates, completeness and drift."""

@@ -1,0 +1,1 @@
+"""When it happens: definitions, jobs, schedules, sensors, and the backtest."""

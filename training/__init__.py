@@ -1,0 +1,1 @@
+"""From the lake to a challenger: training sets, trainers, conversion, proof, gates."""
