@@ -1,0 +1,31 @@
+"""What every asset is handed: the store, the keys and the clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeloop import __version__
+from edgeloop.clock import Clock, system_clock
+from edgeloop.config import LoopConfig
+from edgeloop.lake import Lake
+from edgeloop.store import Store
+from fleet.keys import Keys
+
+
+@dataclass(frozen=True)
+class Centre:
+    """The centre's side of one deployment; a Dagster resource called `centre`."""
+
+    store: Store
+    keys: Keys
+    clock: Clock = system_clock
+    code_version: str = __version__
+
+    def lake(self, config: LoopConfig) -> Lake:
+        """The lake of one loop."""
+        return Lake(self.store, config.layout)
+
+
+def asset_prefix(config: LoopConfig) -> str:
+    """The loop's name as Dagster allows it in an asset key: letters, digits and underscores."""
+    return config.name.replace("-", "_").replace(".", "_")

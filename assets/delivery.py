@@ -1,0 +1,164 @@
+"""What reaches the devices: the release, the rollout, the fleet as it reports itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from assets.centre import Centre, asset_prefix
+from assets.evidence import gather
+from assets.trainings import Training, newest_training, read_training
+from edgeloop.config import LoopConfig
+from edgeloop.rollout import RolloutDocument
+from fleet.gate import Decision, judge
+from fleet.releases import list_releases, publish_release
+from fleet.rollouts import conclude, publish_rollout, read_current, record_decision, start
+from fleet.roster import read_roster
+
+
+def delivery_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
+    """The assets of one loop's delivery."""
+    prefix = asset_prefix(config)
+    owners = [config.loop.owner] if "@" in config.loop.owner else None
+
+    @dg.asset(
+        key=[prefix, "release"],
+        deps=[[prefix, "validation"]],
+        group_name="delivery",
+        kinds={"tuf", "onnx"},
+        owners=owners,
+        output_required=False,
+        description="The newest challenger that passed, signed and published. Nothing happens if it did not pass.",
+    )
+    def release(context: dg.AssetExecutionContext, centre: dg.ResourceParam[Centre]) -> Iterator[dg.MaterializeResult]:
+        training = publish_newest(centre, config)
+        if training is None:
+            context.log.info("no challenger that passed waits to be published")
+            return
+        manifest = training.manifest
+        yield dg.MaterializeResult(
+            metadata={
+                "release": manifest.id,
+                "sha256": manifest.sha256,
+                "model bytes": len(training.model),
+                "accuracy": manifest.metrics.get("accuracy", 0.0),
+                "macro F1": manifest.metrics.get("macro_f1", 0.0),
+            }
+        )
+
+    @dg.asset(
+        key=[prefix, "rollout"],
+        deps=[[prefix, "release"], [prefix, "events"], [prefix, "labels"]],
+        group_name="delivery",
+        kinds={"tuf"},
+        owners=owners,
+        pool="delta_writer",
+        description="Which cohort gets which release: started, judged, advanced or ended here, each decision a row in `decisions`.",
+    )
+    def rollout(centre: dg.ResourceParam[Centre]) -> dg.MaterializeResult:
+        document, decision = step_rollout(centre, config)
+        if document is None:
+            return dg.MaterializeResult(metadata={"note": "no release yet"})
+        return dg.MaterializeResult(
+            metadata={
+                "rollout": document.number,
+                "stable": document.stable.id,
+                "candidate": document.candidate.id if document.candidate else "none",
+                "wave": f"{document.waves[document.wave]} of 10000" if document.candidate else "everyone",
+                "verdict": decision.verdict if decision else document.verdict,
+                "reason": decision.reason if decision else document.reason,
+            }
+        )
+
+    @dg.asset(
+        key=[prefix, "fleet"],
+        deps=[[prefix, "rollout"]],
+        group_name="delivery",
+        owners=owners,
+        description="Every device as it reports itself.",
+    )
+    def fleet(centre: dg.ResourceParam[Centre]) -> dg.MaterializeResult:
+        roster = read_roster(centre.store, config.layout)
+        records = [
+            dg.TableRecord({"device": s.device, "release": s.release_id, "update": s.update.state, "spooled": s.spooled, "seen": s.time.isoformat()})
+            for s in roster.devices.values()
+        ]
+        return dg.MaterializeResult(
+            metadata={
+                "devices": len(records),
+                "unreadable": len(roster.unreadable),
+                "on probation": sum(s.on_probation for s in roster.devices.values()),
+                **({"table": dg.MetadataValue.table(records[:200])} if records else {}),
+            }
+        )
+
+    return [release, rollout, fleet]
+
+
+def publish_newest(centre: Centre, config: LoopConfig) -> Training | None:
+    """Publish the newest challenger if it passed and is not published yet; what was published, or None."""
+    number = newest_training(centre.store, config.layout)
+    published = list_releases(centre.store, centre.keys, config.name)
+    if number is None or any(r.manifest.counter == number for r in published):
+        return None
+    training = read_training(centre.store, config.layout, number)
+    if not training.verdict.passed:
+        return None
+    current = read_current(centre.store, centre.keys, config.name)
+    keep = frozenset(r.id for r in (current.stable, current.candidate) if r) if current else frozenset()
+    artefacts = {a.target: training.model for a in training.manifest.models}
+    publish_release(
+        centre.store, centre.keys, training.manifest_bytes, artefacts, training.verdict_bytes, keep, centre.clock()
+    )
+    return training
+
+
+def step_rollout(centre: Centre, config: LoopConfig) -> tuple[RolloutDocument | None, Decision | None]:
+    """Take the rollout one step: start one for a release that has none, else look at the one under way.
+
+    Returns:
+        The document in force now (None before the first release), and the decision taken, if one was.
+    """
+    now = centre.clock()
+    current = read_current(centre.store, centre.keys, config.name)
+    releases = list_releases(centre.store, centre.keys, config.name)
+    known = max((r.counter for r in (current.stable, current.candidate) if r), default=0) if current else 0
+    waiting = [r for r in releases if r.manifest.counter > max(known, _last_counter(centre, config))]
+    if waiting:
+        return _start(centre, config, current, waiting[-1].manifest.id)
+    if current is None or current.candidate is None or current.paused:
+        return current, None
+    return _look(centre, config, current)
+
+
+def _start(centre: Centre, config: LoopConfig, current: RolloutDocument | None, ident: str) -> tuple[RolloutDocument, Decision]:
+    now, lake = centre.clock(), centre.lake(config)
+    if current is not None and current.candidate is not None:
+        superseded = Decision("hold", f"superseded by {ident} before it was settled")
+        record_decision(lake, current, superseded, None, now)
+    manifest = next(r.manifest for r in list_releases(centre.store, centre.keys, config.name) if r.manifest.id == ident)
+    devices = sorted(read_roster(centre.store, config.layout).devices)
+    document = start(current, manifest, config.rollout, devices, now)
+    decision = Decision(document.verdict, document.reason)
+    publish_rollout(centre.store, centre.keys, document, now)
+    record_decision(lake, document, decision, None, now)
+    return document, decision
+
+
+def _look(centre: Centre, config: LoopConfig, current: RolloutDocument) -> tuple[RolloutDocument, Decision]:
+    now, lake = centre.clock(), centre.lake(config)
+    evidence = gather(centre, config, current)
+    decision = judge(evidence, config.rollout)
+    document = conclude(current, decision, now)
+    publish_rollout(centre.store, centre.keys, document, now)
+    record_decision(lake, current, decision, evidence, now)
+    return document, decision
+
+
+def _last_counter(centre: Centre, config: LoopConfig) -> int:
+    """The highest counter that ever had a rollout: a rejected release is not started again."""
+    if centre.lake(config).table("decisions") is None:
+        return 0
+    rows = centre.lake(config).connect(decisions=None).execute("SELECT max(CAST(substr(release, 2) AS INTEGER)) FROM decisions").fetchone()
+    return int(rows[0]) if rows and rows[0] is not None else 0

@@ -1,0 +1,171 @@
+"""Intake and what is computed from it: events, batches, labels, aggregates, completeness, drift."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assets.centre import Centre, asset_prefix
+from assets.plots import bars
+from edgeloop.config import LoopConfig
+from fleet.releases import read_release
+from fleet.rollouts import read_current
+from ingest.aggregates import update_aggregates
+from ingest.completeness import completeness
+from ingest.drift import drift
+from ingest.run import ingest
+
+
+def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
+    """The assets of one loop's intake, in the order in which they depend on each other."""
+    prefix = asset_prefix(config)
+    owners = [config.loop.owner] if "@" in config.loop.owner else None
+
+    def spec(name: str, group: str, description: str, kinds: set[str], deps: list[str] | None = None) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            [prefix, name],
+            deps=[[prefix, d] for d in deps or []],
+            group_name=group,
+            description=description,
+            kinds=kinds,
+            owners=owners,
+        )
+
+    rejects = dg.AssetCheckSpec(
+        "no_batch_rejected", asset=[prefix, "batches"], description="No batch of this run went to quarantine."
+    )
+
+    @dg.multi_asset(
+        name=f"{prefix}_intake",
+        specs=[
+            spec("events", "intake", "Every event that devices sent, once. Delta, by month.", {"deltalake", "parquet"}),
+            spec("batches", "intake", "Every batch that came, with the verdict on it.", {"deltalake"}),
+            spec("labels", "intake", "The truth for events, as it became known.", {"deltalake"}),
+        ],
+        check_specs=[rejects],
+        pool="delta_writer",
+    )
+    def intake(centre: dg.ResourceParam[Centre]) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        lake = centre.lake(config)
+        report = ingest(centre.store, lake, config, centre.clock())
+        yield dg.MaterializeResult(
+            asset_key=[prefix, "events"], metadata={"dagster/row_count": _count(lake.table("events")), "new rows": report.rows}
+        )
+        yield dg.MaterializeResult(
+            asset_key=[prefix, "batches"],
+            metadata={"accepted": report.batches, "duplicates": report.duplicates, "rejected": report.rejected},
+        )
+        yield dg.MaterializeResult(
+            asset_key=[prefix, "labels"], metadata={"dagster/row_count": _count(lake.table("labels")), "new rows": report.labels}
+        )
+        yield dg.AssetCheckResult(
+            check_name="no_batch_rejected",
+            asset_key=[prefix, "batches"],
+            passed=report.rejected == 0,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"rejected": report.rejected, "of": report.batches + report.rejected},
+        )
+
+    @dg.multi_asset(
+        name=f"{prefix}_aggregates",
+        specs=[
+            spec("device_hourly", "aggregates", "One row a device, hour and release.", {"duckdb", "deltalake"}, ["events", "labels"]),
+            spec("feature_hourly", "aggregates", "One row a feature and hour.", {"duckdb", "deltalake"}, ["events"]),
+        ],
+        pool="delta_writer",
+    )
+    def aggregates(centre: dg.ResourceParam[Centre]) -> Iterator[dg.MaterializeResult]:
+        counts = update_aggregates(centre.lake(config), config)
+        for name in ("device_hourly", "feature_hourly"):
+            yield dg.MaterializeResult(asset_key=[prefix, name], metadata={"rows written": counts.get(name, 0)})
+
+    complete = dg.AssetCheckSpec(
+        "nothing_missing", asset=[prefix, "completeness"], description="Every produced event is ingested or declared shed."
+    )
+
+    @dg.asset(
+        key=[prefix, "completeness"],
+        deps=[[prefix, "events"], [prefix, "batches"]],
+        group_name="intake",
+        kinds={"duckdb"},
+        owners=owners,
+        check_specs=[complete],
+        description="Of each device: produced = ingested + shed + missing, by sequence number.",
+    )
+    def completeness_books(centre: dg.ResourceParam[Centre]) -> dg.MaterializeResult:
+        books = completeness(centre.store, centre.lake(config), config.layout)
+        totals = {name: pc.sum(books[name]).as_py() or 0 for name in ("produced", "ingested", "shed", "missing", "waiting")}
+        unexplained = totals["missing"] - totals["waiting"]
+        return dg.MaterializeResult(
+            metadata={**totals, "books": _table(books)},
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="nothing_missing",
+                    passed=unexplained <= 0,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"missing and not waiting on a device": unexplained},
+                )
+            ],
+        )
+
+    @dg.asset(
+        key=[prefix, "drift"],
+        deps=[[prefix, "events"]],
+        group_name="aggregates",
+        kinds={"duckdb"},
+        owners=owners,
+        check_specs=[dg.AssetCheckSpec("no_drift", asset=[prefix, "drift"], description="No feature is over the alarm.")],
+        description="How far each feature has moved from what the release in force was trained on (PSI).",
+    )
+    def drift_measure(centre: dg.ResourceParam[Centre]) -> dg.MaterializeResult:
+        found = _drift_now(centre, config)
+        if found is None:
+            return dg.MaterializeResult(
+                metadata={"note": "no release in force yet"},
+                check_results=[dg.AssetCheckResult(check_name="no_drift", passed=True)],
+            )
+        names, values = found["feature"].to_pylist(), [v or 0.0 for v in found["psi"].to_pylist()]
+        worst = max(values, default=0.0)
+        return dg.MaterializeResult(
+            metadata={
+                "largest PSI": worst,
+                "features": _table(found),
+                "plot": bars("PSI by feature, alarm dashed", names, values, config.drift.alarm),
+            },
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="no_drift",
+                    passed=worst <= config.drift.alarm,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"over the alarm": ", ".join(n for n, v in zip(names, values, strict=True) if v > config.drift.alarm)},
+                )
+            ],
+        )
+
+    return [intake, aggregates, completeness_books, drift_measure]
+
+
+def _drift_now(centre: Centre, config: LoopConfig) -> pa.Table | None:
+    current = read_current(centre.store, centre.keys, config.name)
+    if current is None:
+        return None
+    release = read_release(centre.store, centre.keys, config.name, current.stable.id)
+    return drift(centre.lake(config), config, release.manifest.reference, centre.clock())
+
+
+def _count(table: Any) -> int:
+    return 0 if table is None else int(table.count())
+
+
+def _table(rows: pa.Table) -> dg.TableMetadataValue:
+    records = [dg.TableRecord({k: _cell(v) for k, v in row.items()}) for row in rows.slice(0, 100).to_pylist()]
+    columns = [dg.TableColumn(name, "string" if pa.types.is_string(rows[name].type) else "float") for name in rows.column_names]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
+
+
+def _cell(value: Any) -> str | int | float | bool | None:
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

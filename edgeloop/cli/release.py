@@ -1,0 +1,57 @@
+"""`edgeloop release`: what is published."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgeloop.cli.options import Json, KeysDirectory, LoopFile, StoreUrl
+from edgeloop.cli.output import emit, table
+from edgeloop.config import read_loop
+
+app = typer.Typer(help="Published releases.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = False) -> None:
+    """The live releases of a loop, oldest first."""
+    from edgeloop.store import open_store
+    from fleet.keys import Keys
+    from fleet.releases import list_releases
+
+    config = read_loop(loop)
+    releases = list_releases(open_store(store), Keys(keys), config.name)
+    found = {"releases": [{"id": r.manifest.id, "sha256": r.sha256, "created": r.manifest.created} for r in releases]}
+    rows = [
+        (r.manifest.id, r.sha256[:12], f"{r.manifest.created:%Y-%m-%d %H:%M}", f"{r.manifest.metrics.get('accuracy', 0):.3f}")
+        for r in releases
+    ]
+    emit(found, as_json=json, human=table(f"releases of {config.name}", ("release", "sha256", "created", "accuracy"), rows))
+
+
+@app.command("show")
+def show(
+    loop: LoopFile,
+    release: Annotated[str, typer.Argument(help="Its id, such as r0003, or the beginning of its digest.")],
+    store: StoreUrl,
+    keys: KeysDirectory,
+    json: Json = False,
+) -> None:
+    """One release: its lineage, metrics and files."""
+    from edgeloop.store import open_store
+    from fleet.keys import Keys
+    from fleet.releases import read_release
+
+    found = read_release(open_store(store), Keys(keys), read_loop(loop).name, release)
+    manifest, lineage = found.manifest, found.manifest.lineage
+    rows = [
+        ("sha256", found.sha256),
+        ("created", manifest.created.isoformat()),
+        ("trained on", f"{lineage.rows:,} rows of {lineage.devices} devices, {lineage.trained_from:%Y-%m-%d} to {lineage.trained_until:%Y-%m-%d}"),
+        ("pinned", f"events version {lineage.events_version}, labels version {lineage.labels_version}, query {lineage.query_sha256[:12]}"),
+        ("trainer", f"{lineage.trainer} {lineage.parameters}, edgeloop {lineage.code_version}"),
+        *((name, f"{value:.4f}") for name, value in manifest.metrics.items()),
+        *((a.runtime, f"{a.length:,} bytes, {a.sha256[:12]}") for a in manifest.models),
+    ]
+    emit(manifest, as_json=json, human=table(manifest.id, ("", ""), rows))

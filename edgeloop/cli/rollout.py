@@ -1,0 +1,96 @@
+"""`edgeloop rollout`: who gets what, and a person's hand on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from edgeloop.cli.options import Json, KeysDirectory, LoopFile, StoreUrl
+from edgeloop.cli.output import emit, table
+from edgeloop.clock import system_clock
+from edgeloop.config import read_loop
+from edgeloop.errors import DataError
+from edgeloop.rollout import RolloutDocument
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+app = typer.Typer(help="The rollout under way.", no_args_is_help=True)
+
+
+@app.command()
+def status(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = False) -> None:
+    """The rollout document in force."""
+    from edgeloop.store import open_store
+    from fleet.keys import Keys
+    from fleet.rollouts import read_current
+
+    name = read_loop(loop).name
+    document = read_current(open_store(store), Keys(keys), name)
+    if document is None:
+        raise _none(name)
+    _show(document, json)
+
+
+@app.command()
+def pause(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = False) -> None:
+    """Keep every device where it is until `resume`."""
+    from fleet.rollouts import pause as paused
+
+    _change(loop, store, keys, json, lambda document, now: paused(document, True, now))
+
+
+@app.command()
+def resume(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = False) -> None:
+    """Let a paused rollout go on."""
+    from fleet.rollouts import pause as paused
+
+    _change(loop, store, keys, json, lambda document, now: paused(document, False, now))
+
+
+@app.command()
+def abort(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = False) -> None:
+    """End the rollout: devices that have the candidate go back to the stable release at their next poll."""
+    from fleet.gate import Decision
+    from fleet.rollouts import conclude
+
+    _change(loop, store, keys, json, lambda document, now: conclude(document, Decision("aborted", "aborted by hand"), now))
+
+
+def _change(
+    loop: Path, store: str, keys: Path, json: bool, change: Callable[[RolloutDocument, datetime], RolloutDocument]
+) -> None:
+    from edgeloop.lake import Lake
+    from edgeloop.store import open_store
+    from fleet.gate import Decision
+    from fleet.keys import Keys
+    from fleet.rollouts import publish_rollout, read_current, record_decision
+
+    config, opened, ring, now = read_loop(loop), open_store(store), Keys(keys), system_clock()
+    current = read_current(opened, ring, config.name)
+    if current is None:
+        raise _none(config.name)
+    document = change(current, now)
+    publish_rollout(opened, ring, document, now)
+    record_decision(Lake(opened, config.layout), current, Decision(document.verdict, document.reason), None, now)
+    _show(document, json)
+
+
+def _show(document: RolloutDocument, json: bool) -> None:
+    wave = document.waves[document.wave]
+    rows = [
+        ("stable", f"{document.stable.id} ({document.stable.sha256[:12]})"),
+        ("candidate", f"{document.candidate.id} ({document.candidate.sha256[:12]})" if document.candidate else "none"),
+        ("wave", f"{wave / 100:g} % of devices" if document.candidate else "everyone is on stable"),
+        ("verdict", f"{document.verdict}: {document.reason}"),
+        ("paused", "yes" if document.paused else "no"),
+        ("updated", f"{document.updated:%Y-%m-%d %H:%M} UTC"),
+    ]
+    emit(document, as_json=json, human=table(f"rollout {document.number} of {document.loop}", ("", ""), rows))
+
+
+def _none(loop: str) -> DataError:
+    return DataError(f"loop {loop!r} has no rollout yet.", remedy="Publish a release: `edgeloop train --publish`.")

@@ -1,0 +1,239 @@
+"""The backtest: a history played through the real devices, the real store and the real assets.
+
+Each tick: devices live (their own processes), what goes wrong on purpose goes wrong, labels that have become known are
+put down, the centre runs its jobs. At the end a drain with every device online, then the books and the scores.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from edge_runtime.settings import DeviceSettings, create_home
+from edgeloop.config import LoopConfig
+from edgeloop.errors import ConfigError, DataError, EdgeloopError
+from edgeloop.lake import Lake
+from edgeloop.store import Store, open_store
+from fleet.keys import create_keys
+from fleet.releases import read_model, read_release
+from fleet.repository import initialise
+from ingest.completeness import completeness
+from pipelines.backtest.centre import SimulatedCentre, dagster_home
+from pipelines.backtest.history import History, write_readings
+from pipelines.backtest.scenario import Scenario, Tick, plan_scenario
+from pipelines.backtest.scores import count_periods, read_labelled, score
+from pipelines.backtest.story import Story, tell
+from pipelines.backtest.summary import Bytes, Details, EventBooks, Summary
+from pipelines.backtest.workers import Fleet
+
+
+class Progress(Protocol):
+    """Where a backtest says how far it is."""
+
+    def stage(self, name: str, steps: int) -> None:
+        """A new stage of `steps` steps begins."""
+
+    def step(self, note: str) -> None:
+        """One step is done."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a backtest found."""
+
+    summary: Summary
+    details: Details
+
+
+def run_backtest(
+    config: LoopConfig, history: History, workdir: Path, store_url: str, progress: Progress, *, quick: bool = False
+) -> Outcome:
+    """Play `history` through the loop.
+
+    Args:
+        workdir: gets `keys/`, `devices/`, `dagster/`; must not hold an earlier backtest.
+        store_url: the store; the loop's folder in it must be empty.
+
+    Raises:
+        ConfigError: the work directory or the store is in use, or the timeline does not fit the data.
+        DataError: at the end the books do not balance.
+    """
+    began = time.monotonic()
+    store = open_store(store_url)
+    _demand_fresh(store, config, workdir)
+    first, last = pc.min(history.table["ts"]).as_py(), pc.max(history.table["ts"]).as_py()
+    scenario = plan_scenario(config, first, last, history.devices, quick=quick)
+    with dagster_home(workdir / "dagster") as instance:
+        keys = create_keys(workdir / "keys")
+        root = initialise(store, keys, scenario.start)
+        centre = SimulatedCentre(config, store, keys, instance, scenario.start)
+        play = Play(config, scenario, history, workdir, store, centre, progress)
+        play.run(root)
+        return _judge(play, time.monotonic() - began, began)
+
+
+class Play:
+    """One backtest under way."""
+
+    def __init__(
+        self,
+        config: LoopConfig,
+        scenario: Scenario,
+        history: History,
+        workdir: Path,
+        store: Store,
+        centre: SimulatedCentre,
+        progress: Progress,
+    ) -> None:
+        self.config, self.scenario, self.store, self.centre, self.progress = config, scenario, store, centre, progress
+        self.history = history
+        self.lake = Lake(store, config.layout)
+        self.story = Story()
+        self._workdir = workdir
+        self._labels = history.labels(config.label.delay)
+        self._labels = self._labels.filter(pc.less(self._labels["ts"], pa.scalar(scenario.end)))
+        self._labelled_until = datetime.min.replace(tzinfo=scenario.start.tzinfo)
+
+    def run(self, root: bytes) -> None:
+        """All ticks, then the drain."""
+        readings = write_readings(self.history, self._workdir / "readings", self.scenario.joins, self.scenario.end)
+        self.story.played = {device: pq.read_metadata(path).num_rows for device, path in readings.items()}
+        homes = {device: self._make_home(device, root) for device in readings}
+        ticks = self.scenario.ticks
+        self.progress.stage("playing", len(ticks) + 1)
+        with Fleet(homes, readings, self._workdir / "processes") as fleet:
+            for tick in ticks:
+                self._tick(fleet, tick)
+                self.progress.step(f"{tick.end:%Y-%m-%d}")
+            self._drain(fleet)
+            self.progress.step("drained")
+        self.story.kills = fleet.kills
+        self.story.statuses = fleet.statuses
+
+    def _make_home(self, device: str, root: bytes) -> Path:
+        home = self._workdir / "devices" / device
+        settings = DeviceSettings(
+            version=1,
+            loop=self.config.name,
+            device=device,
+            store=self.store.url,
+            schema=self.config.schema(),
+            section=self.config.device,
+        )
+        create_home(home, settings, root)
+        return home
+
+    def _tick(self, fleet: Fleet, tick: Tick) -> None:
+        self.centre.refresh_signatures(tick.start)
+        fleet.advance(tick.start, tick.end, self._online(tick), tick.kill)
+        for device in tick.corrupt:
+            self.story.corrupted += damage_newest_batch(self.store, self.config, device)
+        self._put_labels(tick.end)
+        self.centre.run("intake", tick.end)
+        if tick.train:
+            self.centre.run("retraining", tick.end)
+        self.story.note_bytes(tick.end, fleet.statuses)
+
+    def _online(self, tick: Tick) -> set[str]:
+        joined = (d for d in self.story.played if self.scenario.joins.get(d, tick.start) < tick.end)
+        return {device for device in joined if device not in tick.offline}
+
+    def _drain(self, fleet: Fleet) -> None:
+        """Everybody ships what is left, and the last labels become known."""
+        end = self.scenario.end + self.config.label.delay
+        self.centre.refresh_signatures(self.scenario.end)
+        fleet.advance(self.scenario.end, self.scenario.end, set(self.story.played))
+        self._put_labels(end)
+        self.centre.run("intake", end)
+        self.story.note_bytes(end, fleet.statuses)
+
+    def _put_labels(self, now: datetime) -> None:
+        """Put down the labels that became known since the last time."""
+        known = self._labels["known_at"]
+        fresh = self._labels.filter(
+            pc.and_(pc.greater(known, pa.scalar(self._labelled_until, known.type)), pc.less_equal(known, pa.scalar(now, known.type)))
+        )
+        self._labelled_until = now
+        if fresh.num_rows:
+            content = pa.BufferOutputStream()
+            pq.write_table(fresh, content, compression="zstd")
+            self.store.create(self.config.layout.label_file("backtest", f"{now:%Y%m%dT%H%M%S}"), content.getvalue().to_pybytes())
+
+
+def damage_newest_batch(store: Store, config: LoopConfig, device: str) -> int:
+    """Turn one byte in the middle of the device's newest waiting batch; return how many batches that were."""
+    waiting = sorted(e.path for e in store.list(f"{config.layout.inbox}/{device}"))
+    if not waiting:
+        return 0
+    content = bytearray(store.read(waiting[-1]))
+    content[len(content) // 2] ^= 0xFF
+    store.replace(waiting[-1], bytes(content))
+    return 1
+
+
+def _demand_fresh(store: Store, config: LoopConfig, workdir: Path) -> None:
+    if (workdir / "keys").exists() or (workdir / "devices").exists():
+        raise ConfigError(f"{workdir} holds an earlier backtest.", remedy="Name another with --workdir, or delete it.")
+    for folder in (config.layout.root, "releases"):
+        if next(iter(store.list(folder)), None) is not None:
+            raise ConfigError(
+                f"the store {store.url} holds {folder} already.",
+                remedy="A backtest starts from nothing: name an empty store with --store, or leave it out.",
+            )
+
+
+def _judge(play: Play, _: float, began: float) -> Outcome:
+    config, lake = play.config, play.lake
+    books = completeness(play.store, lake, config.layout)
+    events = _balance(play, books)
+    releases, rollouts, trainings = tell(play.store, play.centre.centre.keys, lake, config)
+    if not releases:
+        raise EdgeloopError(
+            "no release was ever published, so there is nothing to compare.",
+            remedy="See why each challenger failed: " + (trainings[-1].reason if trainings else "no training was due; shorten backtest.seed."),
+        )
+    first = read_release(play.store, play.centre.centre.keys, config.name, releases[0].id)
+    rows = read_labelled(lake, config)
+    play.progress.stage("scoring", count_periods(config, play.scenario))
+    model = read_model(play.store, first.manifest)
+    accuracy, macro_f1, periods = score(rows, config, play.scenario, model, lambda: play.progress.step(""))
+    uploaded = sum(s.uploaded_bytes for s in play.story.statuses.values())
+    downloaded = sum(s.downloaded_bytes for s in play.story.statuses.values())
+    summary = Summary(
+        events=events,
+        accuracy=accuracy,
+        macro_f1=macro_f1,
+        by_period=tuple(periods),
+        releases=tuple(releases),
+        rollouts=tuple(rollouts),
+        bytes=Bytes(uploaded, downloaded),
+        seconds=round(time.monotonic() - began, 1),
+    )
+    return Outcome(summary, play.story.details(config, play.scenario, play.history.notes, books, trainings))
+
+
+def _balance(play: Play, books: pa.Table) -> EventBooks:
+    """The books, with `produced` counted apart from the devices: as rows handed to them."""
+    produced = sum(play.story.played.values())
+    counted = pc.sum(books["produced"]).as_py() or 0
+    ingested, shed, missing = (int(pc.sum(books[c]).as_py() or 0) for c in ("ingested", "shed", "missing"))
+    if produced != counted or produced != ingested + shed + missing:
+        raise DataError(
+            f"the books do not balance: {produced} readings were played, devices count {counted} events,"
+            f" ingested {ingested} + shed {shed} + missing {missing}.",
+            remedy="This is a fault in edgeloop; please report it with the work directory.",
+        )
+    return EventBooks(produced=produced, ingested=ingested, shed=shed, missing=missing)
+
+
+def encode_outcome(outcome: Outcome) -> bytes:
+    """The summary as one JSON object, as `--json` prints it and `summary.json` holds it."""
+    return msgspec.json.encode(outcome.summary)

@@ -1,0 +1,44 @@
+"""The jobs: intake (what came in, and what follows from it), retraining, and the upkeep of signatures."""
+
+from __future__ import annotations
+
+import dagster as dg
+from dagster import UnresolvedAssetJobDefinition
+
+from assets.centre import Centre, asset_prefix
+from edgeloop.config import LoopConfig
+from fleet.repository import refresh
+
+INTAKE = ("events", "batches", "labels", "device_hourly", "feature_hourly", "completeness", "drift", "rollout", "fleet")
+RETRAINING = ("training_set", "challenger", "validation", "release", "rollout", "fleet")
+
+
+def intake_job(config: LoopConfig) -> UnresolvedAssetJobDefinition:
+    """Ingest, aggregate, measure drift and look at the rollout."""
+    return _job(config, "intake", INTAKE, "Take in what devices sent, and what follows from it.")
+
+
+def retraining_job(config: LoopConfig) -> UnresolvedAssetJobDefinition:
+    """Train a challenger, judge it, publish it if it passed, begin its rollout."""
+    return _job(config, "retraining", RETRAINING, "Train, judge, publish, begin to roll out.")
+
+
+def job_name(config: LoopConfig, name: str) -> str:
+    """What a loop's job is called in Dagster."""
+    return f"{asset_prefix(config)}_{name}"
+
+
+def _job(config: LoopConfig, name: str, assets: tuple[str, ...], description: str) -> UnresolvedAssetJobDefinition:
+    prefix = asset_prefix(config)
+    selection = dg.AssetSelection.assets(*([prefix, asset] for asset in assets))
+    return dg.define_asset_job(job_name(config, name), selection, description=description, tags={"edgeloop/loop": config.name})
+
+
+@dg.op(description="Sign timestamp again, and snapshot and rollouts when half of their life is over.")
+def refresh_signatures(centre: dg.ResourceParam[Centre]) -> None:
+    refresh(centre.store, centre.keys, centre.clock())
+
+
+@dg.job(name="signatures", description="Keep the release metadata fresh: an expired timestamp stops updates, never inference.")
+def maintenance_job() -> None:
+    refresh_signatures()
