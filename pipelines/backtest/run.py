@@ -109,7 +109,7 @@ class Play:
         homes = {device: self._make_home(device, root) for device in readings}
         ticks = self.scenario.ticks
         self.progress.stage("playing", len(ticks) + 1)
-        with Fleet(homes, readings, self._workdir / "processes") as fleet:
+        with Fleet(homes, readings, self._workdir / "processes", self.scenario.start) as fleet:
             for tick in ticks:
                 self._tick(fleet, tick)
                 self.progress.step(f"{tick.end:%Y-%m-%d}")

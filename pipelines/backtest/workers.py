@@ -93,19 +93,22 @@ class Fleet:
         homes: the home directory of each device.
         readings: the Parquet file of each device.
         directory: where specifications and logs of the processes go.
+        start: what the devices' clocks show when they start.
     """
 
-    def __init__(self, homes: dict[str, Path], readings: dict[str, Path], directory: Path) -> None:
+    def __init__(self, homes: dict[str, Path], readings: dict[str, Path], directory: Path, start: datetime) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         groups = [tuple(sorted(homes))[i::PROCESSES] for i in range(min(PROCESSES, len(homes)))]
-        self._workers = [self._worker(i, group, homes, readings, directory) for i, group in enumerate(groups)]
+        self._workers = [self._worker(i, group, homes, readings, directory, start) for i, group in enumerate(groups)]
         self.statuses: dict[str, DeviceStatus] = {}
         self.kills = 0
 
     @staticmethod
-    def _worker(i: int, group: tuple[str, ...], homes: dict[str, Path], readings: dict[str, Path], directory: Path) -> Worker:
+    def _worker(
+        i: int, group: tuple[str, ...], homes: dict[str, Path], readings: dict[str, Path], directory: Path, start: datetime
+    ) -> Worker:
         specification = directory / f"process-{i:02d}.json"
-        devices = [{"home": str(homes[d]), "readings": str(readings[d])} for d in group]
+        devices = [{"home": str(homes[d]), "readings": str(readings[d]), "start": start.isoformat()} for d in group]
         specification.write_text(json.dumps({"devices": devices}))
         return Worker(specification, group, directory / f"process-{i:02d}.log")
 

@@ -1,0 +1,81 @@
+"""A device's home directory: its settings, the root it trusts, and where everything else of it is.
+
+    settings.json   what it is and where its store is
+    root.json       the first TUF root, its trust anchor
+    state.sqlite    spool, sequence, slots, what was refused
+    models/         releases by manifest digest
+    trust/          verified TUF metadata
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from edgeloop.config import DeviceSection
+from edgeloop.duration import Duration
+from edgeloop.errors import ConfigError
+from edgeloop.layout import check_id
+from edgeloop.schema import FeatureSchema
+
+SETTINGS_VERSION = 1
+
+
+class DeviceSettings(msgspec.Struct, frozen=True):
+    """What a device is told when it is set up: its loop, id and store URL, its features and `[device]` settings."""
+
+    version: int
+    loop: str
+    device: str
+    store: str
+    schema: FeatureSchema
+    section: DeviceSection
+
+
+def create_home(home: Path, settings: DeviceSettings, root: bytes) -> None:
+    """Make a device's home directory, for its owner only.
+
+    Raises:
+        ConfigError: there is a device in it already, or the device id cannot be part of a path.
+    """
+    check_id("device id", settings.device)
+    if (home / "settings.json").exists():
+        raise ConfigError(f"{home} is the home of a device already.", remedy="Name another directory.")
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _write(home / "root.json", root)
+    _write(home / "settings.json", msgspec.json.encode(settings, enc_hook=str))
+
+
+def read_settings(home: Path) -> DeviceSettings:
+    """Read the settings of the device in `home`.
+
+    Raises:
+        ConfigError: there is no device in it, or its settings are damaged.
+    """
+    path = home / "settings.json"
+    try:
+        settings = msgspec.json.decode(path.read_bytes(), type=DeviceSettings, dec_hook=lambda _, text: Duration.parse(text))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.", remedy="Set the device up: `edgeloop device create`.") from error
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{path} is damaged: {error}.", remedy="Set the device up again; its spool is kept.") from error
+    check_id("device id", settings.device)
+    return settings
+
+
+def read_root(home: Path) -> bytes:
+    """The TUF root that the device was born with. Raises `ConfigError`."""
+    try:
+        return (home / "root.json").read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{home / 'root.json'} cannot be read: {error.strerror}.", remedy="Bring it from the centre again.") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,30 @@
+"""The columns of the lake's tables that ingest writes beside `events` (docs/formats.md)."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from edgeloop.events import LABELS, TIME
+
+BATCHES = pa.schema(
+    [
+        ("path", pa.string()),
+        ("device", pa.string()),
+        ("epoch", pa.int32()),
+        ("first_seq", pa.int64()),
+        ("last_seq", pa.int64()),
+        ("rows", pa.int64()),
+        ("sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("shed", pa.int64()),
+        ("sealed_at", TIME),
+        ("plan", pa.int64()),
+        ("verdict", pa.string()),
+        ("reason", pa.string()),
+        ("ingested_at", TIME),
+    ]
+)
+"""Every batch that came; of a rejected one only path, device, verdict, reason, plan and time are known."""
+
+LABEL_ROWS = pa.schema([*LABELS, pa.field("source", pa.string()), pa.field("ingested_at", TIME)])
+"""Every label that came, corrections and all; which one counts is a question of time and is asked at each use."""
