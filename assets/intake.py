@@ -79,7 +79,7 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
         pool="delta_writer",
     )
     def aggregates(centre: dg.ResourceParam[Centre]) -> Iterator[dg.MaterializeResult]:
-        counts = update_aggregates(centre.lake(config), config)
+        counts = update_aggregates(centre.lake(config))
         for name in ("device_hourly", "feature_hourly"):
             yield dg.MaterializeResult(asset_key=[prefix, name], metadata={"rows written": counts.get(name, 0)})
 
@@ -154,7 +154,7 @@ def _drift_now(centre: Centre, config: LoopConfig) -> pa.Table | None:
     if current is None:
         return None
     release = read_release(centre.store, centre.keys, config.name, current.stable.id)
-    return drift(centre.lake(config), config, release.manifest.reference, centre.clock())
+    return drift(centre.lake(config), config.schema(), release.manifest.reference, centre.clock(), config.drift.window)
 
 
 def _count(table: Any) -> int:

@@ -1,0 +1,99 @@
+"""LightGBM, and its way to ONNX."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeloop.errors import ConfigError, ModelError
+from training.trainers import Parameters
+
+try:
+    import lightgbm as lgb
+except OSError as error:  # the wheel needs a system library that slim images leave out
+    raise ModelError(f"LightGBM cannot be loaded: {error}.", remedy="Install libgomp, on Debian: apt-get install libgomp1.") from error
+
+OPSET = 15
+"""The newest that the oldest runtime we support reads."""
+
+DEFAULTS: dict[str, Any] = {"trees": 60, "leaves": 31, "learning_rate": 0.15, "max_bin": 63, "min_rows_in_leaf": 20}
+_NAMES = {"leaves": "num_leaves", "learning_rate": "learning_rate", "max_bin": "max_bin", "min_rows_in_leaf": "min_data_in_leaf"}
+
+
+class BoostedTrees:
+    """A trained LightGBM model of `classes` classes."""
+
+    def __init__(self, booster: lgb.Booster, classes: int) -> None:
+        self._booster, self._classes = booster, classes
+
+    def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        found = np.asarray(self._booster.predict(X))
+        return found if found.ndim == 2 else np.column_stack([1 - found, found])
+
+    def importance(self) -> NDArray[np.float64]:
+        return np.asarray(self._booster.feature_importance("gain"), np.float64)
+
+    def to_onnx(self) -> bytes:
+        from onnxmltools import convert_lightgbm
+        from onnxmltools.convert.common.data_types import FloatTensorType
+
+        features = self._booster.num_feature()
+        with _quiet():
+            model = convert_lightgbm(
+                self._booster, initial_types=[("features", FloatTensorType([None, features]))], zipmap=False, target_opset=OPSET
+            )
+        return _declare(model, self._classes)
+
+
+def train(
+    X: NDArray[np.float32],
+    y: NDArray[np.int64],
+    weight: NDArray[np.float32],
+    classes: Sequence[str],
+    parameters: Parameters,
+    seed: int,
+) -> BoostedTrees:
+    """Train boosted trees; classes that no row has are allowed.
+
+    Raises:
+        ConfigError: a parameter is not one of `DEFAULTS`.
+    """
+    if unknown := sorted(set(parameters) - set(DEFAULTS)):
+        raise ConfigError(f"training.parameters has {unknown[0]!r}.", remedy=f"LightGBM's are: {', '.join(DEFAULTS)}.")
+    chosen = DEFAULTS | dict(parameters)
+    settings = {_NAMES[name]: value for name, value in chosen.items() if name in _NAMES}
+    binary = len(classes) == 2
+    settings |= {"objective": "binary"} if binary else {"objective": "multiclass", "num_class": len(classes)}
+    settings |= {"seed": seed, "deterministic": True, "force_row_wise": True, "verbose": -1}
+    data = lgb.Dataset(X, y, weight=weight, params={"verbose": -1})
+    return BoostedTrees(lgb.train(settings, data, int(chosen["trees"])), len(classes))
+
+
+def _declare(model: Any, classes: int) -> bytes:
+    """Give the outputs our names and their true shapes: the converter says {1} for the label, and onnxruntime then warns at
+    every batch."""
+    graph = model.graph
+    for output, name in zip(graph.output, ("label", "probabilities"), strict=True):
+        for node in graph.node:
+            node.output[:] = [name if o == output.name else o for o in node.output]
+            node.input[:] = [name if i == output.name else i for i in node.input]
+        output.name = name
+        shape = output.type.tensor_type.shape
+        del shape.dim[:]
+        shape.dim.add().dim_param = "N"
+        if name == "probabilities":
+            shape.dim.add().dim_value = classes
+    content: bytes = model.SerializeToString()
+    return content
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # The converter prints its progress on stdout, which belongs to --json.
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
