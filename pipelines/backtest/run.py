@@ -12,25 +12,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assets.trainings import read_training
 from edge_runtime.settings import DeviceSettings, create_home
 from edgeloop.config import LoopConfig
-from edgeloop.errors import ConfigError, DataError, EdgeloopError
+from edgeloop.errors import ConfigError, DataError
 from edgeloop.lake import Lake
 from edgeloop.store import Store, open_store
 from fleet.keys import create_keys
-from fleet.releases import read_model, read_release
 from fleet.repository import initialise
 from ingest.completeness import completeness
 from pipelines.backtest.centre import SimulatedCentre, dagster_home
 from pipelines.backtest.history import History, write_readings
 from pipelines.backtest.scenario import Scenario, Tick, plan_scenario
 from pipelines.backtest.scores import count_periods, read_labelled, score
-from pipelines.backtest.story import Story, tell
+from pipelines.backtest.story import Story, last_words, read_decisions, read_trainings
 from pipelines.backtest.summary import Bytes, Details, EventBooks, Summary
 from pipelines.backtest.workers import Fleet
 
@@ -77,7 +76,7 @@ def run_backtest(
         centre = SimulatedCentre(config, store, keys, instance, scenario.start)
         play = Play(config, scenario, history, workdir, store, centre, progress)
         play.run(root)
-        return _judge(play, time.monotonic() - began, began)
+        return _judge(play, began)
 
 
 class Play:
@@ -140,7 +139,7 @@ class Play:
         self.centre.run("intake", tick.end)
         if tick.train:
             self.centre.run("retraining", tick.end)
-        self.story.note_bytes(tick.end, fleet.statuses)
+        self._note(tick.end, fleet)
 
     def _online(self, tick: Tick) -> set[str]:
         joined = (d for d in self.story.played if self.scenario.joins.get(d, tick.start) < tick.end)
@@ -153,7 +152,10 @@ class Play:
         fleet.advance(self.scenario.end, self.scenario.end, set(self.story.played))
         self._put_labels(end)
         self.centre.run("intake", end)
-        self.story.note_bytes(end, fleet.statuses)
+        self._note(end, fleet)
+
+    def _note(self, at: datetime, fleet: Fleet) -> None:
+        self.story.note(at, fleet.statuses, self.store, self.centre.centre.keys, self.config.name)
 
     def _put_labels(self, now: datetime) -> None:
         """Put down the labels that became known since the last time."""
@@ -190,34 +192,31 @@ def _demand_fresh(store: Store, config: LoopConfig, workdir: Path) -> None:
             )
 
 
-def _judge(play: Play, _: float, began: float) -> Outcome:
-    config, lake = play.config, play.lake
+def _judge(play: Play, began: float) -> Outcome:
+    config, lake, keys, story = play.config, play.lake, play.centre.centre.keys, play.story
     books = completeness(play.store, lake, config.layout)
     events = _balance(play, books)
-    releases, rollouts, trainings = tell(play.store, play.centre.centre.keys, lake, config)
+    trainings, decisions = read_trainings(play.store, config), read_decisions(lake)
+    releases = sorted(story.releases.values(), key=lambda release: release.id)
     if not releases:
-        raise EdgeloopError(
-            "no release was ever published, so there is nothing to compare.",
-            remedy="See why each challenger failed: " + (trainings[-1].reason if trainings else "no training was due; shorten backtest.seed."),
-        )
-    first = read_release(play.store, play.centre.centre.keys, config.name, releases[0].id)
-    rows = read_labelled(lake, config)
+        failed = "; ".join(f"{t.id}: {t.reason}" for t in trainings) or "none was due, shorten backtest.seed"
+        raise DataError("no release was ever published, so there is nothing to compare.", remedy=f"The trainings: {failed}")
+    first = read_training(play.store, config.layout, int(releases[0].id[1:])).model
     play.progress.stage("scoring", count_periods(config, play.scenario))
-    model = read_model(play.store, first.manifest)
-    accuracy, macro_f1, periods = score(rows, config, play.scenario, model, lambda: play.progress.step(""))
-    uploaded = sum(s.uploaded_bytes for s in play.story.statuses.values())
-    downloaded = sum(s.downloaded_bytes for s in play.story.statuses.values())
+    rows = read_labelled(lake, config)
+    accuracy, macro_f1, periods = score(rows, config, play.scenario, first, lambda: play.progress.step(""))
+    moved = story.statuses.values()
     summary = Summary(
         events=events,
         accuracy=accuracy,
         macro_f1=macro_f1,
         by_period=tuple(periods),
         releases=tuple(releases),
-        rollouts=tuple(rollouts),
-        bytes=Bytes(uploaded, downloaded),
+        rollouts=tuple(last_words(decisions)),
+        bytes=Bytes(sum(s.uploaded_bytes for s in moved), sum(s.downloaded_bytes for s in moved)),
         seconds=round(time.monotonic() - began, 1),
     )
-    return Outcome(summary, play.story.details(config, play.scenario, play.history.notes, books, trainings))
+    return Outcome(summary, story.details(config, play.scenario, play.history.notes, books, trainings, decisions))
 
 
 def _balance(play: Play, books: pa.Table) -> EventBooks:
@@ -232,8 +231,3 @@ def _balance(play: Play, books: pa.Table) -> EventBooks:
             remedy="This is a fault in edgeloop; please report it with the work directory.",
         )
     return EventBooks(produced=produced, ingested=ingested, shed=shed, missing=missing)
-
-
-def encode_outcome(outcome: Outcome) -> bytes:
-    """The summary as one JSON object, as `--json` prints it and `summary.json` holds it."""
-    return msgspec.json.encode(outcome.summary)
