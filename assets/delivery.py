@@ -31,10 +31,9 @@ def delivery_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
         output_required=False,
         description="The newest challenger that passed, signed and published. Nothing happens if it did not pass.",
     )
-    def release(context: dg.AssetExecutionContext, centre: dg.ResourceParam[Centre]) -> Iterator[dg.MaterializeResult]:
+    def release(centre: dg.ResourceParam[Centre]) -> Iterator[dg.MaterializeResult]:
         training = publish_newest(centre, config)
         if training is None:
-            context.log.info("no challenger that passed waits to be published")
             return
         manifest = training.manifest
         yield dg.MaterializeResult(
@@ -160,5 +159,6 @@ def _last_counter(centre: Centre, config: LoopConfig) -> int:
     """The highest counter that ever had a rollout: a rejected release is not started again."""
     if centre.lake(config).table("decisions") is None:
         return 0
-    rows = centre.lake(config).connect(decisions=None).execute("SELECT max(CAST(substr(release, 2) AS INTEGER)) FROM decisions").fetchone()
-    return int(rows[0]) if rows and rows[0] is not None else 0
+    query = "SELECT coalesce(max(substr(release, 2)::INTEGER), 0) FROM decisions"
+    ((counter,),) = centre.lake(config).connect(decisions=None).execute(query).fetchall()
+    return int(counter)

@@ -46,5 +46,5 @@ def gather(centre: Centre, config: LoopConfig, document: RolloutDocument) -> Evi
 
 def _looks(centre: Centre, config: LoopConfig, document: RolloutDocument) -> int:
     query = "SELECT count(*) FROM decisions WHERE rollout = ? AND evidence <> '{}'"
-    found = centre.lake(config).connect(decisions=None).execute(query, [document.number]).fetchone()
-    return int(found[0]) if found else 0
+    ((looks,),) = centre.lake(config).connect(decisions=None).execute(query, [document.number]).fetchall()
+    return int(looks)

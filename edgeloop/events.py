@@ -34,9 +34,9 @@ LABELS = pa.schema(
 """A label file: the truth for the event of `device` at `ts`, and since when it is known."""
 
 
-def batch_schema(features: FeatureSchema, metadata: dict[str, str] | None = None) -> pa.Schema:
+def batch_schema(features: FeatureSchema) -> pa.Schema:
     """The columns of a batch: `EVENT_FIELDS`, then one nullable float32 a feature."""
-    return pa.schema([*EVENT_FIELDS, *(pa.field(c, pa.float32()) for c in features.columns)], metadata=metadata)
+    return pa.schema([*EVENT_FIELDS, *(pa.field(c, pa.float32()) for c in features.columns)])
 
 
 def lake_schema(features: FeatureSchema) -> pa.Schema:

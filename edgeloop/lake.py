@@ -95,4 +95,4 @@ def _add_view(connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTabl
 
 def run_sql(connection: duckdb.DuckDBPyConnection, file: Path, parameters: dict[str, Any] | None = None) -> pa.Table:
     """Run one of our `.sql` files and return its rows."""
-    return connection.execute(file.read_text(), parameters or {}).to_arrow_table()
+    return connection.sql(file.read_text(), params=parameters).to_arrow_table()

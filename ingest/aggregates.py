@@ -29,17 +29,17 @@ def update_aggregates(lake: Lake) -> dict[str, int]:
 
 def _update(lake: Lake, name: str) -> int:
     connection = lake.connect(events=None, labels=None)
-    newest = connection.execute("SELECT max(ingested_at) FROM (SELECT ingested_at FROM events UNION ALL SELECT ingested_at FROM labels)")
-    until = newest.fetchone()
+    query = "SELECT max(ingested_at) FROM (SELECT ingested_at FROM events UNION ALL SELECT ingested_at FROM labels)"
+    ((until,),) = connection.execute(query).fetchall()
     table = lake.table(name)
     since = _EPOCH_0 + timedelta(microseconds=(table.transaction_version(WATERMARK) or 0) if table else 0)
     months = run_sql(connection, SQL / "touched_months.sql", {"since": since})["month"].to_pylist()
-    if not months or until is None or until[0] is None:
+    if not months or until is None:
         return 0
     rows: pa.Table = run_sql(connection, SQL / f"{name}.sql", {"months": months})
     table = lake.ensure(name, rows.schema, ["month"])
     listed = ", ".join(f"'{month}'" for month in months)
-    watermark = Transaction(WATERMARK, (until[0] - _EPOCH_0) // timedelta(microseconds=1))
+    watermark = Transaction(WATERMARK, (until - _EPOCH_0) // timedelta(microseconds=1))
     write_deltalake(
         table,
         rows,

@@ -39,7 +39,7 @@ def check_batch(path: str, content: bytes, config: LoopConfig, now: datetime) ->
     if sha256(content).hexdigest() != name.sha256:
         raise DataError("its content is not what its name says: damaged on the way or in the store.")
     file = _open(content)
-    words = {k.decode(): v.decode(errors="replace") for k, v in (file.schema_arrow.metadata or {}).items()}
+    words = {k.decode(): v.decode(errors="replace") for k, v in (file.metadata.metadata or {}).items()}
     _check_words(words, config, device, name)
     table = read_batch(content, config)
     last = _check_rows(table, config, name, now)
@@ -65,7 +65,7 @@ def read_batch(content: bytes, config: LoopConfig) -> pa.Table:
         odd = sorted(set(file.schema_arrow.names) ^ set(expected.names))
         raise DataError(f"its columns differ from the loop's: {', '.join(odd[:8]) or 'another order'}.")
     try:
-        return file.read().cast(expected.remove_metadata())
+        return file.read().cast(expected)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"its columns cannot be read as the loop's types: {_first_line(error)}.") from error
 

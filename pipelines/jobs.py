@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
-from dagster import UnresolvedAssetJobDefinition
 
 from assets.centre import Centre, asset_prefix
 from edgeloop.config import LoopConfig
 from fleet.repository import refresh
+
+if TYPE_CHECKING:  # what define_asset_job returns has no public name
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 INTAKE = ("events", "batches", "labels", "device_hourly", "feature_hourly", "completeness", "drift", "rollout", "fleet")
 RETRAINING = ("training_set", "challenger", "validation", "release", "rollout", "fleet")

@@ -9,17 +9,19 @@ WITH arrived AS (
 ),
 bad AS (
     SELECT device, count(*) AS quarantined FROM batches WHERE verdict = 'rejected' GROUP BY ALL
+),
+books AS (
+    SELECT
+        coalesce(arrived.device, statuses.device) AS device,
+        coalesce(arrived.epoch, statuses.epoch) AS epoch,
+        greatest(coalesce(statuses.produced, 0), coalesce(arrived.highest, 0)) AS produced,
+        coalesce(arrived.ingested, 0)::BIGINT AS ingested,
+        greatest(coalesce(statuses.shed, 0), coalesce(arrived.shed, 0)) AS shed,
+        coalesce(statuses.waiting, 0) AS waiting
+    FROM arrived
+    FULL JOIN statuses ON statuses.device = arrived.device AND statuses.epoch = arrived.epoch
 )
-SELECT
-    coalesce(arrived.device, statuses.device) AS device,
-    coalesce(arrived.epoch, statuses.epoch) AS epoch,
-    greatest(coalesce(statuses.produced, 0), coalesce(arrived.highest, 0)) AS produced,
-    coalesce(arrived.ingested, 0)::BIGINT AS ingested,
-    greatest(coalesce(statuses.shed, 0), coalesce(arrived.shed, 0)) AS shed,
-    produced - ingested - shed AS missing,
-    coalesce(statuses.waiting, 0) AS waiting,
-    coalesce(bad.quarantined, 0) AS quarantined
-FROM arrived
-FULL JOIN statuses ON statuses.device = arrived.device AND statuses.epoch = arrived.epoch
-LEFT JOIN bad ON bad.device = coalesce(arrived.device, statuses.device)
+SELECT books.*, produced - ingested - shed AS missing, coalesce(bad.quarantined, 0) AS quarantined
+FROM books
+LEFT JOIN bad USING (device)
 ORDER BY device, epoch

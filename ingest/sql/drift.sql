@@ -4,7 +4,7 @@ WITH long AS (
     UNPIVOT (SELECT COLUMNS('^f_') FROM events WHERE month >= $month AND ts >= $since AND ts < $until)
     ON COLUMNS('^f_') INTO NAME feature VALUE value
 )
-SELECT long.feature, len(list_filter(bins.edges, edge -> edge <= long.value)) AS bin, count(*) AS events
+SELECT long.feature, len(list_filter(bins.edges, lambda edge: edge <= long.value)) AS bin, count(*) AS events
 FROM long
 JOIN bins USING (feature)
 GROUP BY ALL

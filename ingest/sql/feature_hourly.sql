@@ -23,5 +23,5 @@ SELECT
     total.month
 FROM long
 JOIN total ON total.hour = date_trunc('hour', long.ts) AND total.month = long.month
-GROUP BY ALL
+GROUP BY long.feature, total.hour, total.events, total.month
 ORDER BY feature, hour

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -42,6 +41,12 @@ class History:
     def devices(self) -> list[str]:
         """The ids of all devices."""
         return sorted(pc.unique(self.table["device"]).to_pylist())
+
+    @property
+    def span(self) -> tuple[datetime, datetime]:
+        """The first and the last time."""
+        bounds = pc.min_max(self.table["ts"]).as_py()
+        return bounds["min"].astimezone(UTC), bounds["max"].astimezone(UTC)
 
     def labels(self, delay: timedelta) -> pa.Table:
         """The labels as a label file has them: each known `delay` after its event."""
@@ -126,7 +131,7 @@ def read_history(paths: Sequence[str], config: LoopConfig) -> History:
     dropped = _count(connection, "SELECT count(*) FROM history WHERE __device IS NULL OR __ts IS NULL")
     if dropped:
         notes.append(f"{dropped} rows without a device or a readable time were left out")
-    found = connection.execute(_RISING).to_arrow_table()
+    found = connection.sql(_RISING).to_arrow_table()
     if not found.num_rows:
         raise DataError("no row has both a device and a time that can be read.", remedy="Check table.device and table.time.")
     nudged = pc.sum(found["__nudged"]).as_py()
@@ -144,7 +149,7 @@ SELECT
     __device::VARCHAR AS __device,
     (__ts + to_microseconds(rank - 1))::TIMESTAMPTZ AS __ts,
     __label,
-    COLUMNS(c -> c NOT IN ('__row', '__device', '__ts', '__label', 'rank')),
+    COLUMNS(lambda c: c NOT IN ('__row', '__device', '__ts', '__label', 'rank')),
     (rank > 1)::INTEGER AS __nudged
 FROM (
     SELECT *, row_number() OVER (PARTITION BY __device, __ts ORDER BY __row) AS rank
@@ -206,7 +211,7 @@ def _label_sql(config: LoopConfig, types: dict[str, str]) -> str:
             raise DataError(f"label.column {config.label.column!r} is of type {kind}, label.cuts needs numbers.", remedy="Remove label.cuts.")
         cuts = ", ".join(f"{cut!r}::DOUBLE" for cut in config.label.cuts)
         names = ", ".join("'" + name.replace("'", "''") + "'" for name in config.label.classes)
-        index = f"len(list_filter([{cuts}], cut -> cut <= {column}))"
+        index = f"len(list_filter([{cuts}], lambda cut: cut <= {column}))"
         return f"CASE WHEN {column} IS NULL OR isnan({column}::DOUBLE) THEN NULL ELSE ([{names}])[{index} + 1] END"
     return label_text(column, kind)
 
@@ -256,5 +261,5 @@ def _with_safe_ids(table: pa.Table, notes: list[str]) -> pa.Table:
 
 
 def _count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    row: Any = connection.execute(query).fetchone()
-    return int(row[0])
+    ((found,),) = connection.execute(query).fetchall()
+    return int(found)

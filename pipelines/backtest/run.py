@@ -68,8 +68,7 @@ def run_backtest(
     began = time.monotonic()
     store = open_store(store_url)
     _demand_fresh(store, config, workdir)
-    first, last = pc.min(history.table["ts"]).as_py(), pc.max(history.table["ts"]).as_py()
-    scenario = plan_scenario(config, first, last, history.devices, quick=quick)
+    scenario = plan_scenario(config, *history.span, history.devices, quick=quick)
     with dagster_home(workdir / "dagster") as instance:
         keys = create_keys(workdir / "keys")
         root = initialise(store, keys, scenario.start)
