@@ -21,8 +21,8 @@ from edgeloop.config import LoopConfig, read_loop
 from edgeloop.errors import ConfigError
 from edgeloop.store import open_store
 from fleet.keys import Keys
-from pipelines.jobs import intake_job, maintenance_job, retraining_job
-from pipelines.schedules import retraining_schedule, timestamp_schedule
+from pipelines.jobs import aggregates_job, intake_job, maintenance_job, retraining_job
+from pipelines.schedules import aggregates_schedule, retraining_schedule, timestamp_schedule
 from pipelines.sensors import inbox_sensor
 
 
@@ -30,8 +30,8 @@ def build(configs: Sequence[LoopConfig], centre: Centre) -> dg.Definitions:
     """The definitions of these loops on one centre."""
     return dg.Definitions(
         assets=[a for c in configs for a in (*intake_assets(c), *learning_assets(c), *delivery_assets(c))],
-        jobs=[*(job for c in configs for job in (intake_job(c), retraining_job(c))), maintenance_job],
-        schedules=[*(retraining_schedule(c) for c in configs), timestamp_schedule],
+        jobs=[*(job for c in configs for job in (intake_job(c), aggregates_job(c), retraining_job(c))), maintenance_job],
+        schedules=[*(s for c in configs for s in (aggregates_schedule(c), retraining_schedule(c))), timestamp_schedule],
         sensors=[inbox_sensor(c) for c in configs],
         resources={"centre": centre},
         executor=dg.in_process_executor,

@@ -1,4 +1,4 @@
-"""The jobs: intake (what came in, and what follows from it), retraining, and the upkeep of signatures."""
+"""The jobs: intake (whenever something waits), aggregates (by the hour), retraining, and the upkeep of signatures."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from fleet.repository import refresh
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-INTAKE = ("events", "batches", "labels", "device_hourly", "feature_hourly", "completeness", "drift", "rollout", "fleet")
+INTAKE = ("events", "batches", "labels", "rollout")
+AGGREGATES = ("device_hourly", "feature_hourly", "completeness", "drift", "fleet")
 RETRAINING = ("training_set", "challenger", "validation", "release", "rollout", "fleet")
 
 
 def intake_job(config: LoopConfig) -> UnresolvedAssetJobDefinition:
-    """Ingest, aggregate, measure drift and look at the rollout."""
-    return _job(config, "intake", INTAKE, "Take in what devices sent, and what follows from it.")
+    """Ingest, and look at the rollout."""
+    return _job(config, "intake", INTAKE, "Take in what devices sent, and look at the rollout again.")
+
+
+def aggregates_job(config: LoopConfig) -> UnresolvedAssetJobDefinition:
+    """Aggregate, measure drift, draw up the books."""
+    return _job(config, "aggregates", AGGREGATES, "Aggregates, drift, completeness, and the fleet as it is.")
 
 
 def retraining_job(config: LoopConfig) -> UnresolvedAssetJobDefinition:

@@ -16,6 +16,17 @@ timestamp_schedule = dg.ScheduleDefinition(
 )
 
 
+def aggregates_schedule(config: LoopConfig) -> dg.ScheduleDefinition:
+    """Aggregates, drift and the books, every hour."""
+    return dg.ScheduleDefinition(
+        name=f"{job_name(config, 'aggregates')}_hourly",
+        job_name=job_name(config, "aggregates"),
+        cron_schedule="5 * * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Only the months that something new came for are done again.",
+    )
+
+
 def retraining_schedule(config: LoopConfig) -> dg.ScheduleDefinition:
     """Retraining by the calendar: cron cannot say `every 91 days`, so it follows `training.every` to the nearest period."""
     days = config.training.every.total_seconds() / 86400

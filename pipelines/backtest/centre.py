@@ -39,10 +39,10 @@ class SimulatedCentre:
         self._config = config
         self._instance = instance
         definitions = build([config], self.centre)
-        self._jobs = {name: definitions.resolve_job_def(job_name(config, name)) for name in ("intake", "retraining")}
+        self._jobs = {name: definitions.resolve_job_def(job_name(config, name)) for name in ("intake", "aggregates", "retraining")}
 
     def run(self, job: str, now: datetime) -> None:
-        """Run `intake` or `retraining` as of `now`.
+        """Run `intake`, `aggregates` or `retraining` as of `now`.
 
         Raises:
             EdgeloopError: the run failed; the message is its own error's.

@@ -137,6 +137,7 @@ class Play:
         self._put_labels(tick.end)
         self.centre.run("intake", tick.end)
         if tick.train:
+            self.centre.run("aggregates", tick.end)
             self.centre.run("retraining", tick.end)
         self._note(tick.end, fleet)
 
@@ -151,6 +152,7 @@ class Play:
         fleet.advance(self.scenario.end, self.scenario.end, set(self.story.played))
         self._put_labels(end)
         self.centre.run("intake", end)
+        self.centre.run("aggregates", end)
         self._note(end, fleet)
 
     def _note(self, at: datetime, fleet: Fleet) -> None:

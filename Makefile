@@ -1,0 +1,47 @@
+# make demo, make test and make ui set up what they need by themselves.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+UV := 0.13.9
+DEMO ?= demo
+
+.PHONY: help setup demo test ui lint types lock clean
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+setup: .venv/.ready ## the locked environment in .venv
+
+.venv/.ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "edgeloop needs Python 3.11 or later; name one with make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make environments; on Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## the loop on four years of air quality; QUICK=1 for the first year
+	$(BIN)/edgeloop backtest examples/air_quality/loop.toml examples/air_quality/air_quality.parquet \
+		--workdir $(DEMO) $(if $(QUICK),--quick)
+
+test: setup ## all tests
+	$(BIN)/python -m pytest
+
+ui: setup ## Dagster on what the demo left behind
+	$(BIN)/edgeloop ui $(DEMO)
+
+lint: setup ## style, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup ## mypy, strict
+	$(BIN)/mypy
+
+lock: ## renew requirements.lock from pyproject.toml
+	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --extra edge --extra centre --extra litert --extra dev --output-file requirements.lock --upgrade
+	rm -f .venv/.ready
+
+clean: ## remove the environment and what the demo left
+	rm -rf .venv $(DEMO) .edgeloop build *.egg-info
