@@ -47,16 +47,28 @@ class Prediction:
 class Device:
     """One device over its home directory; made by `Device.open`. For one thread and one process at a time."""
 
-    def __init__(self, home: Path, settings: DeviceSettings, spool: Spool, clock: Clock, store: Store | None) -> None:
-        self.home, self.settings, self._spool, self._clock, self._store = home, settings, spool, clock, store
+    def __init__(self, home: Path, settings: DeviceSettings, spool: Spool, clock: Clock) -> None:
+        self.home, self.settings, self._spool, self._clock = home, settings, spool, clock
+        self._store: Store | None = None
         section = settings.section
         self._slots = Slots(spool, section.probation_events, section.crash_limit, section.latency_budget_ms * 1000)
         self._encoder = settings.schema.encoder()
         self._update = UpdateState("idle", spool.set_aside or "just started", clock())
         self._uploaded = int(spool.get("uploaded", "0"))
         self._downloaded = int(spool.get("downloaded", "0"))
-        self._judge(self._slots.on_start())
-        self._release = self._load_running()
+        self._release: Release | None = None
+
+    @classmethod
+    @contextmanager
+    def inspect(cls, home: Path, *, clock: Clock = system_clock) -> Iterator[Device]:
+        """The device in `home` to look at: nothing runs on it, and no start is counted. Raises as `open`."""
+        settings = read_settings(home)
+        device = cls(home, settings, Spool(home / "state.sqlite", settings.section, clock()), clock)
+        device._release = device._load_running()
+        try:
+            yield device
+        finally:
+            device.close()
 
     @classmethod
     @contextmanager
@@ -69,12 +81,10 @@ class Device:
         Raises:
             ConfigError: there is no device in `home`.
         """
-        settings = read_settings(home)
-        device = cls(home, settings, Spool(home / "state.sqlite", settings.section, clock()), clock, store)
-        try:
+        with cls.inspect(home, clock=clock) as device:
+            device._store = store
+            device._judge(device._slots.on_start())
             yield device
-        finally:
-            device.close()
 
     @property
     def last_event(self) -> datetime | None:

@@ -1,0 +1,94 @@
+"""`edgeloop device`: set a device up, run it, look at it."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeloop.cli.options import Json, LoopFile, StoreUrl
+from edgeloop.cli.output import emit, err, table
+from edgeloop.clock import system_clock
+from edgeloop.config import read_loop
+
+app = typer.Typer(help="A device: on this machine, in a directory of its own.", no_args_is_help=True)
+
+Home = Annotated[Path, typer.Argument(metavar="HOME", help="The device's directory.")]
+
+
+@app.command()
+def create(
+    home: Home,
+    loop: LoopFile,
+    store: StoreUrl,
+    device: Annotated[str, typer.Option(help="The device's id.")],
+    root: Annotated[Path, typer.Option(help="The root that `edgeloop fleet init --root` wrote.")],
+) -> None:
+    """Set a device up: its settings and the root it trusts."""
+    from edge_runtime.settings import SETTINGS_VERSION, DeviceSettings, create_home
+
+    config = read_loop(loop)
+    settings = DeviceSettings(
+        version=SETTINGS_VERSION,
+        loop=config.name,
+        device=device,
+        store=store if "://" in store else str(Path(store).resolve()),
+        schema=config.schema(),
+        section=config.device,
+    )
+    create_home(home, settings, root.read_bytes())
+    err.print(f"{device} is set up in {home}; run it with: edgeloop device run {home}", highlight=False)
+
+
+@app.command()
+def run(
+    home: Home,
+    replay: Annotated[Path | None, typer.Option(help="Readings from a Parquet or CSV file; else JSON lines on stdin.")] = None,
+    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often to exchange with the store.")] = 60.0,
+    json: Json = False,
+) -> None:
+    """Predict readings as they come; ship, poll and report on the way. Ends with its input, or by Ctrl-C."""
+    from edge_runtime.daemon import read_file, read_lines, serve
+    from edge_runtime.device import Device, Prediction
+
+    def answer(prediction: Prediction) -> None:
+        if replay is None and not json:
+            print(f"{prediction.seq}\t{prediction.label}\t{prediction.confidence}", flush=True)
+
+    with Device.open(home) as device:
+        readings = read_file(replay) if replay else read_lines(sys.stdin, lambda text: err.print(text, highlight=False, markup=False))
+        try:
+            serve(device, readings, timedelta(seconds=every), system_clock, answer)
+        finally:
+            device.flush()
+            _show(device, json)
+
+
+@app.command()
+def status(home: Home, json: Json = False) -> None:
+    """What runs on the device, and its books."""
+    from edge_runtime.device import Device
+
+    with Device.inspect(home) as device:
+        _show(device, json)
+
+
+def _show(device: object, json: bool) -> None:
+    from edge_runtime.device import Device
+
+    assert isinstance(device, Device)
+    found = device.status()
+    rows = [
+        ("release", found.release_id or "none"),
+        ("update", f"{found.update.state}: {found.update.reason}"),
+        ("epoch", found.epoch),
+        ("produced", found.produced),
+        ("in the store", found.acked),
+        ("waiting", found.spooled),
+        ("shed", found.shed),
+        ("last event", found.last_event.isoformat() if found.last_event else "none"),
+    ]
+    emit(found, as_json=json, human=table(found.device, ("", ""), rows))

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from edgeloop.errors import AlreadyExists, ConfigError, NotFound, PreconditionFailed, StoreError
+from edgeloop.store import Store, open_store
+
+
+@pytest.fixture(params=["directory", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return open_store(tmp_path / "store" if request.param == "directory" else "memory://")
+
+
+def test_create_never_overwrites(store: Store) -> None:
+    store.create("a/b", b"first")
+    with pytest.raises(AlreadyExists, match="a/b"):
+        store.create("a/b", b"second")
+    assert store.read("a/b") == b"first"
+
+
+def test_of_many_conditional_writers_exactly_one_wins(store: Store) -> None:
+    store.create("t", b"0")
+    _, version = store.read_version("t")
+    won: list[int] = []
+    lost: list[int] = []
+
+    def write(i: int) -> None:
+        try:
+            store.replace_if("t", b"%d" % i, version)
+            won.append(i)
+        except PreconditionFailed:
+            lost.append(i)
+
+    threads = [threading.Thread(target=write, args=(i,)) for i in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert len(lost) == 7
+    assert store.read("t") == b"%d" % won[0]
+
+
+def test_ranges_and_listing(store: Store) -> None:
+    store.create("x/one", b"0123456789")
+    store.create("x/y/two", b"ab")
+    store.create("xx", b"")
+    assert store.read_range("x/one", 8, 10) == b"89"
+    assert {(e.path, e.size) for e in store.list("x")} == {("x/one", 10), ("x/y/two", 2)}
+    store.delete("x/one")
+    store.delete("x/one")
+    with pytest.raises(NotFound):
+        store.read("x/one")
+
+
+@pytest.mark.parametrize("path", ["../outside", "a/../../outside", "/etc/../x/.."])
+def test_no_path_leaves_the_store(store: Store, path: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError):
+        store.create(path, b"x")
+    assert not (tmp_path / "outside").exists()
+
+
+def test_an_unknown_kind_of_store_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"ftp://x.*s3://"):
+        open_store("ftp://x")
