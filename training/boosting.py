@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -43,9 +44,10 @@ class BoostedTrees:
         from onnxmltools.convert.common.data_types import FloatTensorType
 
         features = self._booster.num_feature()
+        booster = lgb.Booster(model_str=round_thresholds(self._booster.model_to_string()))
         with _quiet():
             model = convert_lightgbm(
-                self._booster, initial_types=[("features", FloatTensorType([None, features]))], zipmap=False, target_opset=OPSET
+                booster, initial_types=[("features", FloatTensorType([None, features]))], zipmap=False, target_opset=OPSET
             )
         return _declare(model, self._classes)
 
@@ -72,6 +74,23 @@ def train(
     settings |= {"seed": seed, "deterministic": True, "force_row_wise": True, "verbose": -1}
     data = lgb.Dataset(X, y, weight=weight, params={"verbose": -1})
     return BoostedTrees(lgb.train(settings, data, int(chosen["trees"])), len(classes))
+
+
+def round_thresholds(model: str) -> str:
+    """The text of a LightGBM model with every threshold rounded *down* to a float32.
+
+    A split asks `x <= t` with t in float64, ONNX with t in float32. Rounded to the nearest, t can rise onto the next float32,
+    and a row with just that value changes sides. Rounded down, the answer is the same for every float32 x.
+    """
+
+    def rounded(line: re.Match[str]) -> str:
+        values = np.array(line[1].split(), np.float64)
+        single = values.astype(np.float32)
+        single = np.where(single > values, np.nextafter(single, np.float32(-np.inf)), single)
+        return "threshold=" + " ".join(repr(float(v)) for v in single)
+
+    # `tree_sizes` are byte lengths that no longer hold; without them LightGBM reads tree by tree.
+    return re.sub(r"^threshold=(.+)$", rounded, re.sub(r"^tree_sizes=.*\n", "", model, flags=re.M), flags=re.M)
 
 
 def _declare(model: Any, classes: int) -> bytes:

@@ -70,7 +70,7 @@ def test_a_hostile_device_id_makes_no_path(device: str) -> None:
     latency_budget_ms=numbers,
     lineage=st.builds(Lineage, parameters=st.dictionaries(st.text(), st.integers()), trained_from=moments, trained_until=moments),
     metrics=st.dictionaries(st.text(), numbers),
-    reference=st.dictionaries(st.text(), st.builds(Reference)),
+    reference=st.dictionaries(st.text(), st.builds(Reference, missing=numbers, edges=st.just((1.0,)), shares=st.just((0.5, 0.5)))),
 ))  # fmt: skip
 def test_manifests_round_trip_with_the_same_digest(manifest: ReleaseManifest) -> None:
     again = decode_manifest(manifest.encode())
