@@ -10,6 +10,7 @@ from assets.centre import Centre, asset_prefix
 from assets.evidence import gather
 from assets.trainings import Training, newest_training, read_training
 from edgeloop.config import LoopConfig
+from edgeloop.manifest import ReleaseManifest
 from edgeloop.rollout import RolloutDocument
 from fleet.gate import Decision, judge
 from fleet.releases import list_releases, publish_release
@@ -122,21 +123,20 @@ def step_rollout(centre: Centre, config: LoopConfig) -> tuple[RolloutDocument | 
     now = centre.clock()
     current = read_current(centre.store, centre.keys, config.name)
     releases = list_releases(centre.store, centre.keys, config.name)
-    known = max((r.counter for r in (current.stable, current.candidate) if r), default=0) if current else 0
-    waiting = [r for r in releases if r.manifest.counter > max(known, _last_counter(centre, config))]
-    if waiting:
-        return _start(centre, config, current, waiting[-1].manifest.id)
+    if releases and releases[-1].manifest.counter > _last_counter(centre, config):
+        return _start(centre, config, current, releases[-1].manifest)
     if current is None or current.candidate is None or current.paused:
         return current, None
     return _look(centre, config, current)
 
 
-def _start(centre: Centre, config: LoopConfig, current: RolloutDocument | None, ident: str) -> tuple[RolloutDocument, Decision]:
+def _start(
+    centre: Centre, config: LoopConfig, current: RolloutDocument | None, manifest: ReleaseManifest
+) -> tuple[RolloutDocument, Decision]:
     now, lake = centre.clock(), centre.lake(config)
     if current is not None and current.candidate is not None:
-        superseded = Decision("hold", f"superseded by {ident} before it was settled")
+        superseded = Decision("hold", f"superseded by {manifest.id} before it was settled")
         record_decision(lake, current, superseded, None, now)
-    manifest = next(r.manifest for r in list_releases(centre.store, centre.keys, config.name) if r.manifest.id == ident)
     devices = sorted(read_roster(centre.store, config.layout).devices)
     document = start(current, manifest, config.rollout, devices, now)
     decision = Decision(document.verdict, document.reason)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_runtime.sealing import seal_batch
+from edge_runtime.settings import DeviceSettings
+from edge_runtime.spool import Spool
+from edgeloop.config import DeviceSection
+from edgeloop.schema import Feature, FeatureSchema
+from tests.site import START
+
+SCHEMA = FeatureSchema((Feature("a"),))
+
+
+def open_spool(directory: Path, **section: object) -> Spool:
+    return Spool(directory / "state.sqlite", DeviceSection(**{"flush_events": 7, "batch_events": 10, **section}), START)  # type: ignore[arg-type]
+
+
+def record(spool: Spool, count: int) -> list[int]:
+    return [spool.record(spool.produced * 1000, "r", "good", 0.9, 1.0, [float(i)]) for i in range(count)]
+
+
+
+
+@given(st.lists(st.sampled_from(["record", "flush", "ship", "reopen", "crash"]), max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_numbers_have_no_gap_and_no_event_ships_twice(steps: list[str]) -> None:
+    with TemporaryDirectory() as name:
+        directory, shipped = Path(name), []
+        spool = open_spool(directory)
+        for step in steps:
+            if step == "record":
+                before = spool.produced
+                assert record(spool, 5) == list(range(before + 1, before + 6))
+            elif step == "flush":
+                spool.flush()
+            elif step == "ship":
+                spool.flush()
+                shipped += ship_all(spool)
+            elif step == "reopen":
+                spool.close()
+                spool = open_spool(directory)
+            else:  # a crash: what is in memory is gone, the file is as it is
+                spool._connection.close()
+                spool = open_spool(directory)
+        spool.flush()
+        shipped += ship_all(spool)
+        assert shipped == list(range(1, spool.produced + 1))
+        assert spool.acked == spool.produced
+        assert spool.spooled == 0
+        spool.close()
+
+
+def ship_all(spool: Spool) -> list[int]:
+    """Seal and acknowledge everything; the sequence numbers, read back from the batches."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found: list[int] = []
+    device = DeviceSettings(1, "pump", "d", "memory://", SCHEMA, DeviceSection())
+    while events := spool.oldest(10):
+        batch = seal_batch(events, device, spool.epoch, spool.shed, START)
+        assert batch.content == seal_batch(events, device, spool.epoch, spool.shed, START).content
+        spool.seal(batch, events[-1].seq)
+        waiting = spool.waiting()
+        assert waiting == batch
+        found += pq.read_table(pa.BufferReader(waiting.content))["seq"].to_pylist()
+        spool.acknowledge(waiting)
+    return found
+
+
+def test_over_the_budget_a_sample_stays_whose_weights_add_up(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, spool_mb=0.05, flush_events=500)
+    record(spool, 60_000)
+    spool.flush()
+    kept = spool.oldest(10**9)
+    assert 0 < spool.shed == 60_000 - len(kept)
+    assert spool._bytes <= 50_000
+    assert sum(event.weight for event in kept) == pytest.approx(60_000, rel=0.15)
+    assert spool.produced == spool.spooled + spool.shed
+    spool.close()
+    assert open_spool(tmp_path).shed == spool.shed
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a database at all, but long enough to be looked at" * 100])
+def test_a_damaged_file_is_set_aside_and_the_epoch_rises(tmp_path: Path, damage: bytes) -> None:
+    spool = open_spool(tmp_path)
+    record(spool, 20)
+    spool.close()
+    (tmp_path / "state.sqlite").write_bytes(damage)
+    again = open_spool(tmp_path)
+    assert again.epoch == spool.epoch + 1
+    assert again.produced == 0
+    if damage:
+        assert "set aside" in again.set_aside
+        assert list(tmp_path.glob("*.damaged-1"))
+    again.close()
+
+
+def test_a_clock_in_1970_still_raises_the_epoch(tmp_path: Path) -> None:
+    first = open_spool(tmp_path)
+    first.close()
+    (tmp_path / "state.sqlite").unlink()
+    second = Spool(tmp_path / "state.sqlite", DeviceSection(), START.replace(year=1970))
+    assert second.epoch == first.epoch + 1
+    second.close()
