@@ -81,7 +81,15 @@ def delivery_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
     def fleet(centre: dg.ResourceParam[Centre]) -> dg.MaterializeResult:
         roster = read_roster(centre.store, config.layout)
         records = [
-            dg.TableRecord({"device": s.device, "release": s.release_id, "update": s.update.state, "spooled": s.spooled, "seen": s.time.isoformat()})
+            dg.TableRecord(
+                {
+                    "device": s.device,
+                    "release": s.release_id,
+                    "update": s.update.state,
+                    "spooled": s.spooled,
+                    "seen": s.time.isoformat(),
+                }
+            )
             for s in roster.devices.values()
         ]
         return dg.MaterializeResult(

@@ -40,7 +40,7 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
     )
 
     @dg.multi_asset(
-        name=f"{prefix}_intake",
+        name=f"{prefix}_take_in",
         specs=[
             spec("events", "intake", "Every event that devices sent, once. Delta, by month.", {"deltalake", "parquet"}),
             spec("batches", "intake", "Every batch that came, with the verdict on it.", {"deltalake"}),
@@ -53,14 +53,16 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
         lake = centre.lake(config)
         report = ingest(centre.store, lake, config, centre.clock())
         yield dg.MaterializeResult(
-            asset_key=[prefix, "events"], metadata={"dagster/row_count": _count(lake.table("events")), "new rows": report.rows}
+            asset_key=[prefix, "events"],
+            metadata={"dagster/row_count": _count(lake.table("events")), "new rows": report.rows},
         )
         yield dg.MaterializeResult(
             asset_key=[prefix, "batches"],
             metadata={"accepted": report.batches, "duplicates": report.duplicates, "rejected": report.rejected},
         )
         yield dg.MaterializeResult(
-            asset_key=[prefix, "labels"], metadata={"dagster/row_count": _count(lake.table("labels")), "new rows": report.labels}
+            asset_key=[prefix, "labels"],
+            metadata={"dagster/row_count": _count(lake.table("labels")), "new rows": report.labels},
         )
         yield dg.AssetCheckResult(
             check_name="no_batch_rejected",
@@ -71,9 +73,15 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
         )
 
     @dg.multi_asset(
-        name=f"{prefix}_aggregates",
+        name=f"{prefix}_aggregate",
         specs=[
-            spec("device_hourly", "aggregates", "One row a device, hour and release.", {"duckdb", "deltalake"}, ["events", "labels"]),
+            spec(
+                "device_hourly",
+                "aggregates",
+                "One row a device, hour and release.",
+                {"duckdb", "deltalake"},
+                ["events", "labels"],
+            ),
             spec("feature_hourly", "aggregates", "One row a feature and hour.", {"duckdb", "deltalake"}, ["events"]),
         ],
         pool="delta_writer",
@@ -84,7 +92,9 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
             yield dg.MaterializeResult(asset_key=[prefix, name], metadata={"rows written": counts.get(name, 0)})
 
     complete = dg.AssetCheckSpec(
-        "nothing_missing", asset=[prefix, "completeness"], description="Every produced event is ingested or declared shed."
+        "nothing_missing",
+        asset=[prefix, "completeness"],
+        description="Every produced event is ingested or declared shed.",
     )
 
     @dg.asset(
@@ -98,7 +108,9 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
     )
     def completeness_books(centre: dg.ResourceParam[Centre]) -> dg.MaterializeResult:
         books = completeness(centre.store, centre.lake(config), config.layout)
-        totals = {name: pc.sum(books[name]).as_py() or 0 for name in ("produced", "ingested", "shed", "missing", "waiting")}
+        totals = {
+            name: pc.sum(books[name]).as_py() or 0 for name in ("produced", "ingested", "shed", "missing", "waiting")
+        }
         unexplained = totals["missing"] - totals["waiting"]
         return dg.MaterializeResult(
             metadata={**totals, "books": _table(books)},
@@ -118,7 +130,9 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
         group_name="aggregates",
         kinds={"duckdb"},
         owners=owners,
-        check_specs=[dg.AssetCheckSpec("no_drift", asset=[prefix, "drift"], description="No feature is over the alarm.")],
+        check_specs=[
+            dg.AssetCheckSpec("no_drift", asset=[prefix, "drift"], description="No feature is over the alarm.")
+        ],
         description="How far each feature has moved from what the release in force was trained on (PSI).",
     )
     def drift_measure(centre: dg.ResourceParam[Centre]) -> dg.MaterializeResult:
@@ -141,7 +155,11 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
                     check_name="no_drift",
                     passed=worst <= config.drift.alarm,
                     severity=dg.AssetCheckSeverity.WARN,
-                    metadata={"over the alarm": ", ".join(n for n, v in zip(names, values, strict=True) if v > config.drift.alarm)},
+                    metadata={
+                        "over the alarm": ", ".join(
+                            n for n, v in zip(names, values, strict=True) if v > config.drift.alarm
+                        )
+                    },
                 )
             ],
         )
@@ -163,7 +181,9 @@ def _count(table: Any) -> int:
 
 def _table(rows: pa.Table) -> dg.TableMetadataValue:
     records = [dg.TableRecord({k: _cell(v) for k, v in row.items()}) for row in rows.slice(0, 100).to_pylist()]
-    columns = [dg.TableColumn(name, "string" if pa.types.is_string(rows[name].type) else "float") for name in rows.column_names]
+    columns = [
+        dg.TableColumn(name, "string" if pa.types.is_string(rows[name].type) else "float") for name in rows.column_names
+    ]
     return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
 
 

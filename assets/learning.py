@@ -38,11 +38,23 @@ def learning_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
     )
 
     @dg.multi_asset(
-        name=f"{prefix}_learning",
+        name=f"{prefix}_learn",
         specs=[
-            spec("training_set", "Labelled rows as known then, pinned by table versions.", {"duckdb", "deltalake"}, ["events", "labels"]),
-            spec("challenger", "The model that wants to be: trained, converted, proven equal.", {"lightgbm", "onnx"}, ["training_set"]),
-            spec("validation", "Challenger against champion on a later window than either saw.", {"onnx"}, ["challenger"]),
+            spec(
+                "training_set",
+                "Labelled rows as known then, pinned by table versions.",
+                {"duckdb", "deltalake"},
+                ["events", "labels"],
+            ),
+            spec(
+                "challenger",
+                "The model that wants to be: trained, converted, proven equal.",
+                {"lightgbm", "onnx"},
+                ["training_set"],
+            ),
+            spec(
+                "validation", "Challenger against champion on a later window than either saw.", {"onnx"}, ["challenger"]
+            ),
         ],
         check_specs=[gates],
         can_subset=False,

@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 INK, ACCENT, QUIET = "#334155", "#0f766e", "#cbd5e1"
 
 
-def bars(title: str, names: Sequence[str], values: Sequence[float], line: float | None = None) -> dg.MarkdownMetadataValue:
+def bars(
+    title: str, names: Sequence[str], values: Sequence[float], line: float | None = None
+) -> dg.MarkdownMetadataValue:
     """A horizontal bar for each of `names`, the largest on top, with a dashed line at `line`."""
     order = sorted(range(len(values)), key=lambda i: values[i])[-25:]
     figure, axes = _figure(title, height=1.0 + 0.26 * max(len(order), 2))
@@ -23,7 +25,9 @@ def bars(title: str, names: Sequence[str], values: Sequence[float], line: float 
     return _image(figure, title)
 
 
-def paired_bars(title: str, names: Sequence[str], first: Sequence[float], second: Sequence[float], labels: tuple[str, str]) -> dg.MarkdownMetadataValue:
+def paired_bars(
+    title: str, names: Sequence[str], first: Sequence[float], second: Sequence[float], labels: tuple[str, str]
+) -> dg.MarkdownMetadataValue:
     """Two bars for each of `names`: `first` in grey, `second` in colour."""
     figure, axes = _figure(title, height=1.2 + 0.34 * max(len(names), 2))
     rows = range(len(names))

@@ -183,7 +183,9 @@ class Device:
     def _activate(self, release: Release) -> None:
         if release.sha256 == self._slots.committed:
             self._slots.return_to(release.sha256)
-            self._update = UpdateState("rolled-back", "the centre took its candidate back", self._clock(), release.sha256)
+            self._update = UpdateState(
+                "rolled-back", "the centre took its candidate back", self._clock(), release.sha256
+            )
         else:
             self._slots.stage(release.sha256)
         self._release = release

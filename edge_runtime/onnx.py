@@ -25,15 +25,15 @@ class OnnxModel:
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no common base
-            raise ModelError(f"{path.name} cannot be loaded: {str(error)[:200]}.", remedy="Publish the release again.") from error
+            raise ModelError(
+                f"{path.name} cannot be loaded: {str(error)[:200]}.", remedy="Publish the release again."
+            ) from error
         self._demand_shapes(path, features, classes)
         self._input = np.full((1, features), np.nan, np.float32)
         self._output = np.zeros((1, classes), np.float32)
         self._row = self._input[0]
         self._binding = self._session.io_binding()
-        self._binding.bind_output(
-            "probabilities", "cpu", 0, np.float32, self._output.shape, self._output.ctypes.data
-        )
+        self._binding.bind_output("probabilities", "cpu", 0, np.float32, self._output.shape, self._output.ctypes.data)
         # A bound input made from an array shares its memory, so writing a row into it is all that a call needs.
         self._binding.bind_input("features", "cpu", 0, np.float32, self._input.shape, self._input.ctypes.data)
 
@@ -47,6 +47,10 @@ class OnnxModel:
         inputs = {i.name: i.shape for i in self._session.get_inputs()}
         outputs = {o.name: o.shape for o in self._session.get_outputs()}
         if list(inputs) != ["features"] or inputs["features"][-1] != features:
-            raise ModelError(f"{path.name} takes {inputs}, not features of shape (N, {features}).", remedy="Train it on this schema.")
+            raise ModelError(
+                f"{path.name} takes {inputs}, not features of shape (N, {features}).", remedy="Train it on this schema."
+            )
         if "probabilities" not in outputs or outputs["probabilities"][-1] not in (classes, None):
-            raise ModelError(f"{path.name} gives {outputs}, not {classes} probabilities.", remedy="Convert it with edgeloop.")
+            raise ModelError(
+                f"{path.name} gives {outputs}, not {classes} probabilities.", remedy="Convert it with edgeloop."
+            )

@@ -71,7 +71,7 @@ def _read_checked(path: Path, digest: str) -> bytes:
     except OSError as error:
         raise TrustError(f"{path.name} of release {digest[:12]} cannot be read: {error.strerror}.") from error
     if sha256(content).hexdigest() != digest:
-        raise TrustError(f"{path.name} on this device is not what was verified ({digest[:12]}).", remedy="It is fetched again.")
+        raise TrustError(
+            f"{path.name} on this device is not what was verified ({digest[:12]}).", remedy="It is fetched again."
+        )
     return content
-
-

@@ -1,10 +1,10 @@
 """A device's home directory: its settings, the root it trusts, and where everything else of it is.
 
-    settings.json   what it is and where its store is
-    root.json       the first TUF root, its trust anchor
-    state.sqlite    spool, sequence, slots, what was refused
-    models/         releases by manifest digest
-    trust/          verified TUF metadata
+settings.json   what it is and where its store is
+root.json       the first TUF root, its trust anchor
+state.sqlite    spool, sequence, slots, what was refused
+models/         releases by manifest digest
+trust/          verified TUF metadata
 """
 
 from __future__ import annotations
@@ -56,11 +56,17 @@ def read_settings(home: Path) -> DeviceSettings:
     """
     path = home / "settings.json"
     try:
-        settings = msgspec.json.decode(path.read_bytes(), type=DeviceSettings, dec_hook=lambda _, text: Duration.parse(text))
+        settings = msgspec.json.decode(
+            path.read_bytes(), type=DeviceSettings, dec_hook=lambda _, text: Duration.parse(text)
+        )
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.", remedy="Set the device up: `edgeloop device create`.") from error
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}.", remedy="Set the device up: `edgeloop device create`."
+        ) from error
     except msgspec.MsgspecError as error:
-        raise ConfigError(f"{path} is damaged: {error}.", remedy="Set the device up again; its spool is kept.") from error
+        raise ConfigError(
+            f"{path} is damaged: {error}.", remedy="Set the device up again; its spool is kept."
+        ) from error
     check_id("device id", settings.device)
     return settings
 
@@ -70,7 +76,9 @@ def read_root(home: Path) -> bytes:
     try:
         return (home / "root.json").read_bytes()
     except OSError as error:
-        raise ConfigError(f"{home / 'root.json'} cannot be read: {error.strerror}.", remedy="Bring it from the centre again.") from error
+        raise ConfigError(
+            f"{home / 'root.json'} cannot be read: {error.strerror}.", remedy="Bring it from the centre again."
+        ) from error
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -6,6 +6,7 @@ was sent, and only the reply was lost.
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -26,10 +27,8 @@ def ship(spool: Spool, store: Store, settings: DeviceSettings, now: datetime) ->
     layout = Layout(settings.loop)
     sent = 0
     for batch in _batches(spool, settings, now):
-        try:
+        with contextlib.suppress(AlreadyExists):
             store.create(layout.batch(settings.device, BatchName.parse(batch.name)), batch.content)
-        except AlreadyExists:
-            pass
         spool.acknowledge(batch)
         sent += len(batch.content)
     return sent
@@ -53,4 +52,4 @@ def backoff(failures: int, *, base: float = 1.0, limit: float = 900.0) -> timede
 
     Source: “Exponential Backoff And Jitter”, AWS Architecture Blog, 2015.
     """
-    return timedelta(seconds=random.uniform(0, min(limit, base * 2.0 ** min(failures, 30))))  # noqa: S311
+    return timedelta(seconds=random.uniform(0, min(limit, base * 2.0 ** min(failures, 30))))

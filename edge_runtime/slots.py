@@ -72,7 +72,9 @@ class Slots:
             return None
         typical = median(self._latencies)
         if typical > self._budget_us:
-            return self.roll_back(f"typical latency of {typical / 1000:.1f} ms is over the budget of {self._budget_us / 1000:g} ms")
+            return self.roll_back(
+                f"typical latency of {typical / 1000:.1f} ms is over the budget of {self._budget_us / 1000:g} ms"
+            )
         self.committed, self.staged = self.staged, ""
         self._spool.put(committed=self.committed, staged="", starts=0)
         return Judgement("committed", f"{self._needed} good predictions, typically {typical / 1000:.2f} ms")

@@ -149,12 +149,16 @@ class Spool:
     def seal(self, batch: SealedBatch, last_seq: int) -> None:
         """Put `batch` in the place of all grouped events up to `last_seq`, in one transaction."""
         with self._transaction() as connection:
-            rows = connection.execute("SELECT first_seq, content FROM groups WHERE first_seq <= ?", (last_seq,)).fetchall()
+            rows = connection.execute(
+                "SELECT first_seq, content FROM groups WHERE first_seq <= ?", (last_seq,)
+            ).fetchall()
             for first_seq, content in rows:
                 rest = [event for event in _decode(zlib.decompress(content)) if event.seq > last_seq]
                 connection.execute("DELETE FROM groups WHERE first_seq = ?", (first_seq,))
                 if rest:
-                    connection.execute("INSERT INTO groups VALUES (?, ?)", (rest[0].seq, zlib.compress(_encode(rest), 1)))
+                    connection.execute(
+                        "INSERT INTO groups VALUES (?, ?)", (rest[0].seq, zlib.compress(_encode(rest), 1))
+                    )
             connection.execute("INSERT INTO batches VALUES (?, ?, ?)", (batch.name, batch.events, batch.content))
         self._bytes = self._stored_bytes()
 
@@ -194,13 +198,15 @@ class Spool:
         with self._transaction() as connection:
             for first_seq, content in connection.execute("SELECT first_seq, content FROM groups").fetchall():
                 events = _decode(zlib.decompress(content))
-                kept = [event for event in events if random.random() < 0.5]  # noqa: S311
+                kept = [event for event in events if random.random() < 0.5]
                 for event in kept:
                     event.weight *= 2
                 dropped += len(events) - len(kept)
                 connection.execute("DELETE FROM groups WHERE first_seq = ?", (first_seq,))
                 if kept:
-                    connection.execute("INSERT INTO groups VALUES (?, ?)", (kept[0].seq, zlib.compress(_encode(kept), 1)))
+                    connection.execute(
+                        "INSERT INTO groups VALUES (?, ?)", (kept[0].seq, zlib.compress(_encode(kept), 1))
+                    )
             self._set(connection, shed=self.shed + dropped)
         self.shed += dropped
         self._bytes = self._stored_bytes()
@@ -215,7 +221,9 @@ class Spool:
             return self._connect(now)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
-                raise DataError(f"{self._path} cannot be opened: {error}.", remedy="Check its permissions and the disk.") from error
+                raise DataError(
+                    f"{self._path} cannot be opened: {error}.", remedy="Check its permissions and the disk."
+                ) from error
             self._move_away(error)
             return self._connect(now)
 

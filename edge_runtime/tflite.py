@@ -25,7 +25,9 @@ class TfliteModel:
             self._interpreter = _interpreter_class()(model_path=str(path), num_threads=threads)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{path.name} cannot be loaded: {str(error)[:200]}.", remedy="Publish the release again.") from error
+            raise ModelError(
+                f"{path.name} cannot be loaded: {str(error)[:200]}.", remedy="Publish the release again."
+            ) from error
         (self._input,), (self._output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         shapes = tuple(self._input["shape"]), tuple(self._output["shape"])
         if shapes != ((1, features), (1, classes)):
@@ -48,7 +50,8 @@ def _quantised(row: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray[
     if not scale:
         return row
     bounds = np.iinfo(detail["dtype"])
-    return np.clip(np.round(row / scale) + zero, bounds.min, bounds.max).astype(detail["dtype"])
+    stored: np.ndarray[Any, Any] = np.clip(np.round(row / scale) + zero, bounds.min, bounds.max)
+    return stored.astype(detail["dtype"])
 
 
 def _interpreter_class() -> Any:

@@ -144,4 +144,6 @@ def _verify(target: TargetFile, content: bytes) -> None:
     try:
         target.verify_length_and_hashes(content)
     except LengthOrHashMismatchError as error:
-        raise TrustError(f"{target.path} is not what was signed: {error}.", remedy="The running model goes on.") from error
+        raise TrustError(
+            f"{target.path} is not what was signed: {error}.", remedy="The running model goes on."
+        ) from error

@@ -94,7 +94,9 @@ def _fetch(trusted: Trusted, folder: Path, settings: DeviceSettings, wanted: Rel
     content = trusted.read(target)
     manifest = decode_manifest(content)
     if manifest.schema.digest != settings.schema.digest:
-        raise ModelError(f"{wanted.id} was made for other features than this device has.", remedy="Update the device's settings.")
+        raise ModelError(
+            f"{wanted.id} was made for other features than this device has.", remedy="Update the device's settings."
+        )
     artefact = choose_artefact(manifest)
     destination = folder / model_file(artefact)
     if destination.exists() and sha256(destination.read_bytes()).hexdigest() != artefact.sha256:
@@ -107,5 +109,3 @@ def _fetch(trusted: Trusted, folder: Path, settings: DeviceSettings, wanted: Rel
     part = folder / "manifest.json.part"
     part.write_bytes(content)
     durable_replace(part, folder / "manifest.json")
-
-

@@ -23,7 +23,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pass
 
 
-class Loop(_Section):
+class Loop(_Section, frozen=True, kw_only=True):
     """`[loop]`"""
 
     name: str
@@ -31,7 +31,7 @@ class Loop(_Section):
     owner: str = ""
 
 
-class Table(_Section):
+class Table(_Section, frozen=True, kw_only=True):
     """`[table]`: how a table of history is read. `devices` is for a table without a device column."""
 
     device: str = ""
@@ -40,7 +40,7 @@ class Table(_Section):
     interval: Duration = Duration(hours=1)
 
 
-class Label(_Section):
+class Label(_Section, frozen=True, kw_only=True):
     """`[label]`: the truth to predict. With `cuts`, a number is turned into one of `len(cuts) + 1` classes."""
 
     column: str
@@ -49,7 +49,7 @@ class Label(_Section):
     delay: Duration = Duration(days=1)
 
 
-class Features(_Section):
+class Features(_Section, frozen=True, kw_only=True):
     """`[features]`: the inputs of the model, in the order numbers, categories, from_time."""
 
     numbers: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Features(_Section):
     ranges: dict[str, tuple[float, float]] = {}
 
 
-class DeviceSection(_Section):
+class DeviceSection(_Section, frozen=True, kw_only=True):
     """`[device]`: the spool and the runtime."""
 
     durability: str = "group"
@@ -72,7 +72,7 @@ class DeviceSection(_Section):
     crash_limit: int = 3
 
 
-class Training(_Section):
+class Training(_Section, frozen=True, kw_only=True):
     """`[training]`"""
 
     trainer: str = "lightgbm"
@@ -83,7 +83,7 @@ class Training(_Section):
     parameters: dict[str, float | int | str | bool] = {}
 
 
-class Gate(_Section):
+class Gate(_Section, frozen=True, kw_only=True):
     """`[gate]`: what a challenger must show on a later window than it was trained on."""
 
     min_rows: int = 200
@@ -93,7 +93,7 @@ class Gate(_Section):
     parity_tolerance: float = 1e-5
 
 
-class Rollout(_Section):
+class Rollout(_Section, frozen=True, kw_only=True):
     """`[rollout]`: waves and control are in per-myriad of the fleet."""
 
     waves: tuple[int, ...] = (2500, 10000)
@@ -104,14 +104,14 @@ class Rollout(_Section):
     max_offline_days: int = 90
 
 
-class Drift(_Section):
+class Drift(_Section, frozen=True, kw_only=True):
     """`[drift]`: population stability index of each feature over `window` against the training reference."""
 
     window: Duration = Duration(days=30)
     alarm: float = 0.25
 
 
-class Faults(_Section):
+class Faults(_Section, frozen=True, kw_only=True):
     """`[backtest.faults]`: what goes wrong on purpose; each is `device@time`, offline also with a length."""
 
     kill: tuple[str, ...] = ()
@@ -119,7 +119,7 @@ class Faults(_Section):
     corrupt: tuple[str, ...] = ()
 
 
-class Backtest(_Section):
+class Backtest(_Section, frozen=True, kw_only=True):
     """`[backtest]`: times are offsets from the first reading."""
 
     seed: Duration = Duration(days=91)
@@ -130,7 +130,7 @@ class Backtest(_Section):
     faults: Faults = Faults()
 
 
-class LoopConfig(_Section):
+class LoopConfig(_Section, frozen=True, kw_only=True):
     """A whole `loop.toml`."""
 
     version: int
@@ -244,15 +244,21 @@ def _mistakes(config: LoopConfig) -> list[tuple[str, str, str]]:
         check(name in FROM_TIME, "features.from_time", f"has {name!r}", f"Choose from {', '.join(FROM_TIME)}.")
     for name in config.features.ranges:
         check(name in config.features.numbers, "features.ranges", f"has {name!r}", "Name one of features.numbers.")
-    check(not (config.table.device and config.table.devices), "table.devices", "is set beside table.device", "Keep one.")
+    check(
+        not (config.table.device and config.table.devices), "table.devices", "is set beside table.device", "Keep one."
+    )
     check(config.device.durability in ("group", "event"), "device.durability", "is unknown", "Use 'group' or 'event'.")
     check(config.device.batch_events > 0, "device.batch_events", "is not positive", "300 is a good value.")
     check(config.device.flush_events > 0, "device.flush_events", "is not positive", "512 is a good value.")
     waves = config.rollout.waves
     rising = bool(waves) and list(waves) == sorted(set(waves)) and waves[0] > 0 and waves[-1] == 10000
-    check(rising, "rollout.waves", f"is {list(waves)}", "Give rising per-myriads ending in 10000, such as [2500, 10000].")
+    check(
+        rising, "rollout.waves", f"is {list(waves)}", "Give rising per-myriads ending in 10000, such as [2500, 10000]."
+    )
     for key in ("seed", "tick", "period"):
-        check(bool(getattr(config.backtest, key)), f"backtest.{key}", "is zero", "Give a length of time, such as '14d'.")
+        check(
+            bool(getattr(config.backtest, key)), f"backtest.{key}", "is zero", "Give a length of time, such as '14d'."
+        )
     check(bool(config.training.every), "training.every", "is zero", "Give a length of time, such as '30d'.")
     return found
 
@@ -271,7 +277,12 @@ def _label_mistakes(label: Label, features: tuple[str, ...]) -> list[tuple[str, 
                 f"has {len(label.classes)} names for {count} classes",
                 "Give one name more than there are cuts.",
             ),
-            (label.column in features, "label.column", f"{label.column!r} is a feature too", "Take it out of [features]."),
+            (
+                label.column in features,
+                "label.column",
+                f"{label.column!r} is a feature too",
+                "Take it out of [features].",
+            ),
         )
         if bad
     ]

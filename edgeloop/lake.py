@@ -57,13 +57,17 @@ class Lake:
             configuration=TABLE_SETTINGS,
         )
 
-    def overwrite(self, name: str, rows: pa.Table, predicate: str | None = None, partition_by: list[str] | None = None) -> int:
+    def overwrite(
+        self, name: str, rows: pa.Table, predicate: str | None = None, partition_by: list[str] | None = None
+    ) -> int:
         """Replace the rows that match `predicate` (all, if None) by `rows`; return the new version."""
         table = self.ensure(name, rows.schema, partition_by)
         write_deltalake(table, rows, mode="overwrite", predicate=predicate)
         return table.version()
 
-    def append(self, name: str, rows: pa.Table, partition_by: list[str] | None = None, commit: CommitProperties | None = None) -> int:
+    def append(
+        self, name: str, rows: pa.Table, partition_by: list[str] | None = None, commit: CommitProperties | None = None
+    ) -> int:
         """Add rows; return the new version."""
         table = self.ensure(name, rows.schema, partition_by)
         write_deltalake(table, rows, mode="append", commit_properties=commit)
@@ -87,7 +91,8 @@ def _add_view(connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTabl
     if local and uris:
         # Partition columns are not in the files; hive_partitioning takes them from the paths.
         files = ", ".join("'" + uri.replace("'", "''") + "'" for uri in uris)
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], hive_partitioning = true, hive_types_autocast = false, union_by_name = true)")
+        options = "hive_partitioning = true, hive_types_autocast = false, union_by_name = true"
+        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], {options})")
     else:
         # DuckDB reads s3:// only with an extension that has to be downloaded; Arrow does it without.
         connection.register(name, table.to_pyarrow_dataset())

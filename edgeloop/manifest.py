@@ -116,4 +116,6 @@ def decode_document(content: bytes, kind: type[T], version: int, what: str) -> T
             )
         return msgspec.convert(found, kind)
     except msgspec.MsgspecError as error:
-        raise DataError(f"{what} cannot be read: {error}.", remedy="It is torn or of another kind; look at its source.") from error
+        raise DataError(
+            f"{what} cannot be read: {error}.", remedy="It is torn or of another kind; look at its source."
+        ) from error

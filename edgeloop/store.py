@@ -128,7 +128,9 @@ class Store:
         if self.directory is not None:
             return str(self.directory / path), {}
         if isinstance(self._backend, S3Store):
-            options = {f"aws_{key}" if not key.startswith("aws_") else key: str(value) for key, value in s3_settings().items()}
+            options = {
+                f"aws_{key}" if not key.startswith("aws_") else key: str(value) for key, value in s3_settings().items()
+            }
             return f"{self.url}/{path}", options
         raise ConfigError("a store in memory cannot hold the lake.", remedy="Use a directory or s3://bucket/prefix.")
 
@@ -151,7 +153,9 @@ def open_store(url: str | Path) -> Store:
         return _open_s3(text.rstrip("/"), parts.netloc, parts.path.strip("/"))
     if parts.scheme in ("", "file"):
         return _open_directory(Path(parts.path if parts.scheme else text))
-    raise ConfigError(f"store {text!r} is of no known kind.", remedy="Use a directory, s3://bucket/prefix or memory://.")
+    raise ConfigError(
+        f"store {text!r} is of no known kind.", remedy="Use a directory, s3://bucket/prefix or memory://."
+    )
 
 
 def s3_settings() -> dict[str, Any]:
@@ -172,7 +176,7 @@ def s3_settings() -> dict[str, Any]:
 def _open_s3(url: str, bucket: str, prefix: str) -> Store:
     if not bucket:
         raise ConfigError(f"store {url!r} names no bucket.", remedy="Use s3://bucket or s3://bucket/prefix.")
-    settings = s3_settings()
+    settings: Any = s3_settings()
     client_options: Any = {"timeout": "60s"}
     if settings.pop("allow_http", None):
         client_options["allow_http"] = True
@@ -185,7 +189,9 @@ def _open_directory(path: Path) -> Store:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"store directory {path} cannot be made: {error.strerror}.", remedy="Name another.") from error
+        raise ConfigError(
+            f"store directory {path} cannot be made: {error.strerror}.", remedy="Name another."
+        ) from error
     return Store(LocalStore(path), path.as_uri(), path)
 
 
@@ -215,4 +221,6 @@ def _own_errors(verb: str, path: str) -> Iterator[None]:
         raise NotFound(f"there is no {path} in the store.") from error
     except (BaseError, OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise StoreError(f"could not {verb} {path}: {reason}", remedy="Check that the store is up and may be used.") from error
+        raise StoreError(
+            f"could not {verb} {path}: {reason}", remedy="Check that the store is up and may be used."
+        ) from error

@@ -76,7 +76,9 @@ def initialise(store: Store, keys: Keys, now: datetime) -> bytes:
     return files["1.root.json"]
 
 
-def publish(store: Store, keys: Keys, role: str, change: Callable[[Targets], None], blobs: dict[str, bytes], now: datetime) -> None:
+def publish(
+    store: Store, keys: Keys, role: str, change: Callable[[Targets], None], blobs: dict[str, bytes], now: datetime
+) -> None:
     """Publish one change to a delegated role.
 
     Args:
@@ -182,7 +184,9 @@ def _verified(content: bytes, kind: type[Signed], keys: Keys, role: str) -> Sign
     try:
         metadata: Metadata[Signed] = Metadata.from_bytes(content)
     except RepositoryError as error:
-        raise TrustError(f"{role}.json in the store cannot be read: {error}.", remedy="Restore it from a backup.") from error
+        raise TrustError(
+            f"{role}.json in the store cannot be read: {error}.", remedy="Restore it from a backup."
+        ) from error
     if not isinstance(metadata.signed, kind):
         raise TrustError(f"{role}.json in the store is of another kind.", remedy="Restore it from a backup.")
     _verify_signature(metadata, keys.signer(role).public_key, role)

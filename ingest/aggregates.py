@@ -47,4 +47,4 @@ def _update(lake: Lake, name: str) -> int:
         predicate=f"month IN ({listed})",
         commit_properties=CommitProperties(app_transactions=[watermark]),
     )
-    return rows.num_rows
+    return int(rows.num_rows)

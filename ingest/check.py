@@ -75,7 +75,9 @@ def check_labels(content: bytes, config: LoopConfig, now: datetime) -> pa.Table:
     file = _open(content)
     missing = sorted(set(LABELS.names) - set(file.schema_arrow.names))
     if missing:
-        raise DataError(f"it has no column {', '.join(missing)}.", remedy=f"A label file has {', '.join(LABELS.names)}.")
+        raise DataError(
+            f"it has no column {', '.join(missing)}.", remedy=f"A label file has {', '.join(LABELS.names)}."
+        )
     try:
         rows = file.read(columns=LABELS.names).select(LABELS.names).cast(LABELS)
         rows.validate(full=True)
@@ -114,7 +116,10 @@ def _open(content: bytes) -> pq.ParquetFile:
 
 def _check_words(words: dict[str, str], config: LoopConfig, device: str, name: BatchName) -> None:
     if _whole(words, "edgeloop.schema") > EVENT_SCHEMA:
-        raise DataError(f"it is of event schema {words['edgeloop.schema']}, this centre reads up to {EVENT_SCHEMA}.", remedy="Upgrade the centre.")
+        raise DataError(
+            f"it is of event schema {words['edgeloop.schema']}, this centre reads up to {EVENT_SCHEMA}.",
+            remedy="Upgrade the centre.",
+        )
     expected = {
         "edgeloop.loop": config.name,
         "edgeloop.device": device,
@@ -123,13 +128,12 @@ def _check_words(words: dict[str, str], config: LoopConfig, device: str, name: B
     }
     for key, wanted in expected.items():
         if words.get(key) != wanted:
-            raise DataError(f"its {key.removeprefix('edgeloop.')} is {words.get(key, 'missing')[:80]!r}, expected {wanted!r}.")
+            raise DataError(
+                f"its {key.removeprefix('edgeloop.')} is {words.get(key, 'missing')[:80]!r}, expected {wanted!r}."
+            )
 
 
 def _check_rows(table: pa.Table, config: LoopConfig, name: BatchName, now: datetime) -> int:
-    for field in batch_schema(config.schema()):
-        if not field.nullable and table[field.name].null_count:
-            raise DataError(f"its column {field.name} has empty values.")
     seq = table["seq"].to_numpy()
     if seq[0] != name.seq or (seq[1:] <= seq[:-1]).any():
         raise DataError("its sequence numbers do not rise from the one in its name.")

@@ -16,7 +16,13 @@ from ingest.tables import BATCHES
 SQL = Path(__file__).parent / "sql"
 
 _STATUSES = pa.schema(
-    [("device", pa.string()), ("epoch", pa.int32()), ("produced", pa.int64()), ("shed", pa.int64()), ("waiting", pa.int64())]
+    [
+        ("device", pa.string()),
+        ("epoch", pa.int32()),
+        ("produced", pa.int64()),
+        ("shed", pa.int64()),
+        ("waiting", pa.int64()),
+    ]
 )
 
 

@@ -18,7 +18,9 @@ SMALLEST_SHARE = 1e-4
 """An empty bin counts as this share, or one would make the index infinite."""
 
 
-def drift(lake: Lake, schema: FeatureSchema, reference: dict[str, Reference], now: datetime, window: timedelta) -> pa.Table:
+def drift(
+    lake: Lake, schema: FeatureSchema, reference: dict[str, Reference], now: datetime, window: timedelta
+) -> pa.Table:
     """The population stability index of each feature over the `window` before `now`.
 
     Returns:
@@ -33,7 +35,9 @@ def drift(lake: Lake, schema: FeatureSchema, reference: dict[str, Reference], no
         found = [bins.get(k, 0) for k in range(len(reference[name].shares))]
         psi = stability_index(reference[name].shares, [n / total for n in found]) if total else None
         rows.append({"feature": name, "psi": psi, "events": total})
-    return pa.Table.from_pylist(rows, schema=pa.schema([("feature", pa.string()), ("psi", pa.float64()), ("events", pa.int64())]))
+    return pa.Table.from_pylist(
+        rows, schema=pa.schema([("feature", pa.string()), ("psi", pa.float64()), ("events", pa.int64())])
+    )
 
 
 def stability_index(expected: Sequence[float], found: Sequence[float]) -> float:
@@ -45,7 +49,9 @@ def stability_index(expected: Sequence[float], found: Sequence[float]) -> float:
     return sum((f - e) * math.log(f / e) for e, f in pairs)
 
 
-def _counts(lake: Lake, edges: dict[str, Sequence[float]], now: datetime, window: timedelta) -> dict[str, dict[int, int]]:
+def _counts(
+    lake: Lake, edges: dict[str, Sequence[float]], now: datetime, window: timedelta
+) -> dict[str, dict[int, int]]:
     if lake.table("events") is None or not edges:
         return {}
     connection = lake.connect(events=None)

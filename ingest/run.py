@@ -163,7 +163,8 @@ def _write_plan(store: Store, config: LoopConfig, plan: Plan) -> None:
         store.create(config.layout.plan(plan.number), plan.encode())
     except AlreadyExists as error:
         raise AlreadyExists(
-            f"plan {plan.number} of {config.name} was written by another ingest.", remedy="Let it finish; nothing is lost."
+            f"plan {plan.number} of {config.name} was written by another ingest.",
+            remedy="Let it finish; nothing is lost.",
         ) from error
 
 
@@ -178,7 +179,9 @@ def _commit(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> bool:
     schema = lake_schema(config.schema())
     wrote = False
     if plan.batches:
-        wrote |= _append_once(lake, "events", schema, plan.number, lambda: _event_rows(store, config, plan, schema), ["month"])
+        wrote |= _append_once(
+            lake, "events", schema, plan.number, lambda: _event_rows(store, config, plan, schema), ["month"]
+        )
     if plan.batches or plan.rejected:
         wrote |= _append_once(lake, "batches", BATCHES, plan.number, lambda: _batch_rows(config, plan))
     if plan.labels:
@@ -209,7 +212,9 @@ def _event_rows(store: Store, config: LoopConfig, plan: Plan, schema: pa.Schema)
         rows = read_batch(store.read(batch.path), config)
         constant = {"device": batch.device, "epoch": batch.epoch, "batch": batch.sha256, "ingested_at": plan.created}
         for column, value in constant.items():
-            rows = rows.append_column(schema.field(column), pa.repeat(pa.scalar(value, schema.field(column).type), rows.num_rows))
+            rows = rows.append_column(
+                schema.field(column), pa.repeat(pa.scalar(value, schema.field(column).type), rows.num_rows)
+            )
         parts.append(rows.append_column("month", pc.strftime(rows["ts"], "%Y-%m")))
     return pa.concat_tables(parts).select(schema.names).cast(schema)
 

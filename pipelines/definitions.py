@@ -30,7 +30,10 @@ def build(configs: Sequence[LoopConfig], centre: Centre) -> dg.Definitions:
     """The definitions of these loops on one centre."""
     return dg.Definitions(
         assets=[a for c in configs for a in (*intake_assets(c), *learning_assets(c), *delivery_assets(c))],
-        jobs=[*(job for c in configs for job in (intake_job(c), aggregates_job(c), retraining_job(c))), maintenance_job],
+        jobs=[
+            *(job for c in configs for job in (intake_job(c), aggregates_job(c), retraining_job(c))),
+            maintenance_job,
+        ],
         schedules=[*(s for c in configs for s in (aggregates_schedule(c), retraining_schedule(c))), timestamp_schedule],
         sensors=[inbox_sensor(c) for c in configs],
         resources={"centre": centre},

@@ -41,14 +41,21 @@ def job_name(config: LoopConfig, name: str) -> str:
 def _job(config: LoopConfig, name: str, assets: tuple[str, ...], description: str) -> UnresolvedAssetJobDefinition:
     prefix = asset_prefix(config)
     selection = dg.AssetSelection.assets(*([prefix, asset] for asset in assets))
-    return dg.define_asset_job(job_name(config, name), selection, description=description, tags={"edgeloop/loop": config.name})
+    return dg.define_asset_job(
+        job_name(config, name), selection, description=description, tags={"edgeloop/loop": config.name}
+    )
 
 
 @dg.op(description="Sign timestamp again, and snapshot and rollouts when half of their life is over.")
 def refresh_signatures(centre: dg.ResourceParam[Centre]) -> None:
+    """Keep what devices hold against the clock from expiring."""
     refresh(centre.store, centre.keys, centre.clock())
 
 
-@dg.job(name="signatures", description="Keep the release metadata fresh: an expired timestamp stops updates, never inference.")
+@dg.job(
+    name="signatures",
+    description="Keep the release metadata fresh: an expired timestamp stops updates, never inference.",
+)
 def maintenance_job() -> None:
+    """The upkeep of signatures, as a job."""
     refresh_signatures()

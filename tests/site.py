@@ -78,11 +78,13 @@ class Site:
     def home(self, device: str, store: str = "") -> Path:
         """The home of a device, set up."""
         home = self.directory / "devices" / device
-        settings = DeviceSettings(1, self.config.name, device, store or self.store.url, self.config.schema(), self.config.device)
+        settings = DeviceSettings(
+            1, self.config.name, device, store or self.store.url, self.config.schema(), self.config.device
+        )
         create_home(home, settings, self.root)
         return home
 
-    def open(self, device: str) -> "Device":
+    def open(self, device: str) -> Device:
         """A device's context manager, on the site's clock; set up if it is not yet."""
         home = self.directory / "devices" / device
         if not home.exists():
@@ -120,10 +122,27 @@ def fill_lake(site: Site, count: int, devices: int = 3, *, wrong: float = 0.0, s
             label = truth(reading)
             if draw.random() < wrong:
                 label = "good" if label == "bad" else "bad"
-            base = {"device": f"d{d}", "epoch": 1, "seq": i + 1, "ts": ts, "weight": 1.0, "batch": "x", "ingested_at": ts}
+            base = {
+                "device": f"d{d}",
+                "epoch": 1,
+                "seq": i + 1,
+                "ts": ts,
+                "weight": 1.0,
+                "batch": "x",
+                "ingested_at": ts,
+            }
             features = {"f_a": reading["a"], "f_b": reading["b"], "f_mode": float(i % 3 > 0), "f_hour": float(ts.hour)}
             rows.append({**base, **features, "month": f"{ts:%Y-%m}"})
-            labels.append({"device": f"d{d}", "ts": ts, "label": label, "known_at": ts + timedelta(hours=1), "source": "t", "ingested_at": ts})
+            labels.append(
+                {
+                    "device": f"d{d}",
+                    "ts": ts,
+                    "label": label,
+                    "known_at": ts + timedelta(hours=1),
+                    "source": "t",
+                    "ingested_at": ts,
+                }
+            )
     site.lake.append("events", pa.Table.from_pylist(rows, schema=schema), ["month"])
     label_schema = pa.schema([*LABELS, ("source", pa.string()), ("ingested_at", pa.timestamp("us", tz="UTC"))])
     site.lake.append("labels", pa.Table.from_pylist(labels, schema=label_schema))
@@ -132,7 +151,12 @@ def fill_lake(site: Site, count: int, devices: int = 3, *, wrong: float = 0.0, s
 class BentStore(Store):
     """A real store whose operations can be made to fail: `before` and `after` are called with the verb and the path."""
 
-    def __init__(self, inner: Store, before: Callable[[str, str], None] = lambda *_: None, after: Callable[[str, str], None] = lambda *_: None) -> None:
+    def __init__(
+        self,
+        inner: Store,
+        before: Callable[[str, str], None] = lambda *_: None,
+        after: Callable[[str, str], None] = lambda *_: None,
+    ) -> None:
         super().__init__(inner._backend, inner.url, inner.directory)
         self._before, self._after = before, after
 

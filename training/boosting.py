@@ -17,13 +17,20 @@ from training.trainers import Parameters
 try:
     import lightgbm as lgb
 except OSError as error:  # the wheel needs a system library that slim images leave out
-    raise ModelError(f"LightGBM cannot be loaded: {error}.", remedy="Install libgomp, on Debian: apt-get install libgomp1.") from error
+    raise ModelError(
+        f"LightGBM cannot be loaded: {error}.", remedy="Install libgomp, on Debian: apt-get install libgomp1."
+    ) from error
 
 OPSET = 15
 """The newest that the oldest runtime we support reads."""
 
 DEFAULTS: dict[str, Any] = {"trees": 60, "leaves": 31, "learning_rate": 0.15, "max_bin": 63, "min_rows_in_leaf": 20}
-_NAMES = {"leaves": "num_leaves", "learning_rate": "learning_rate", "max_bin": "max_bin", "min_rows_in_leaf": "min_data_in_leaf"}
+_NAMES = {
+    "leaves": "num_leaves",
+    "learning_rate": "learning_rate",
+    "max_bin": "max_bin",
+    "min_rows_in_leaf": "min_data_in_leaf",
+}
 
 
 class BoostedTrees:
@@ -47,7 +54,11 @@ class BoostedTrees:
         booster = lgb.Booster(model_str=round_thresholds(self._booster.model_to_string()))
         with _quiet():
             model = convert_lightgbm(
-                booster, initial_types=[("features", FloatTensorType([None, features]))], zipmap=False, target_opset=OPSET
+                booster,
+                initial_types=[("features", FloatTensorType([None, features]))],
+                zipmap=False,
+                target_opset=OPSET,
+                name="edgeloop",
             )
         return _declare(model, self._classes)
 

@@ -63,7 +63,12 @@ def train_challenger(
     rows = build_set(lake, config, as_of)
     train = find_trainer(config.training.trainer)
     trained = train(
-        rows.train.X, rows.train.y, rows.train.weight, config.label.classes, config.training.parameters, config.training.seed
+        rows.train.X,
+        rows.train.y,
+        rows.train.weight,
+        config.label.classes,
+        config.training.parameters,
+        config.training.seed,
     )
     model = trained.to_onnx()
     parity = prove(trained, model, rows.validation.X, config.gate.parity_tolerance)
@@ -98,7 +103,12 @@ def _manifest(
         golden=_golden(rows.validation, model),
         latency_budget_ms=config.device.latency_budget_ms,
         lineage=_lineage(config, rows, number, code_version),
-        metrics={"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "log_loss": metrics.log_loss, "rows": float(metrics.rows)},
+        metrics={
+            "accuracy": metrics.accuracy,
+            "macro_f1": metrics.macro_f1,
+            "log_loss": metrics.log_loss,
+            "rows": float(metrics.rows),
+        },
         reference=make_reference(rows.train.X, config.schema()),
     )
 

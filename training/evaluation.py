@@ -31,7 +31,9 @@ def evaluate(rows: Rows, probabilities: NDArray[np.floating]) -> Metrics:
     return Metrics(
         rows=len(rows),
         accuracy=float(accuracy_score(rows.y, predicted, sample_weight=rows.weight)),
-        macro_f1=float(f1_score(rows.y, predicted, labels=present, average="macro", sample_weight=rows.weight, zero_division=0.0)),
+        macro_f1=float(
+            f1_score(rows.y, predicted, labels=present, average="macro", sample_weight=rows.weight, zero_division=0.0)
+        ),
         log_loss=float(log_loss(rows.y, shares, labels=np.arange(shares.shape[1]), sample_weight=rows.weight)),
         by_device={
             str(name): float(np.average(right[mine], weights=rows.weight[mine]))

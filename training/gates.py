@@ -14,7 +14,13 @@ DEVICE_ROWS = 30
 
 
 def judge(
-    manifest_sha256: str, challenger: Metrics, champion: Metrics | None, device_rows: dict[str, int], parity: ParityProof, rules: Gate, now: datetime
+    manifest_sha256: str,
+    challenger: Metrics,
+    champion: Metrics | None,
+    device_rows: dict[str, int],
+    parity: ParityProof,
+    rules: Gate,
+    now: datetime,
 ) -> Verdict:
     """The verdict on a challenger.
 
@@ -36,7 +42,9 @@ def _parity(proof: ParityProof) -> Check:
 
 def _enough(challenger: Metrics, rules: Gate) -> Check:
     sentence = f"{challenger.rows} rows to judge on, {rules.min_rows} are needed."
-    return Check("enough rows", challenger.rows >= rules.min_rows, f"{rules.min_rows} rows", f"{challenger.rows}", sentence)
+    return Check(
+        "enough rows", challenger.rows >= rules.min_rows, f"{rules.min_rows} rows", f"{challenger.rows}", sentence
+    )
 
 
 def _minimum(challenger: Metrics, rules: Gate) -> Check:
@@ -51,7 +59,13 @@ def _no_regression(challenger: Metrics, champion: Metrics, rules: Gate) -> Check
         f"Accuracy {challenger.accuracy:.3f} against the champion's {champion.accuracy:.3f}, macro-F1 {challenger.macro_f1:.3f}"
         f" against {champion.macro_f1:.3f}, on the same rows; neither may lose more than {rules.max_regression:.3f}."
     )
-    return Check("no regression", lost <= rules.max_regression, f"lose at most {rules.max_regression:.3f}", f"{lost:.3f} lost", sentence)
+    return Check(
+        "no regression",
+        lost <= rules.max_regression,
+        f"lose at most {rules.max_regression:.3f}",
+        f"{lost:.3f} lost",
+        sentence,
+    )
 
 
 def _worst_device(challenger: Metrics, champion: Metrics, device_rows: dict[str, int], rules: Gate) -> Check:
@@ -62,4 +76,6 @@ def _worst_device(challenger: Metrics, champion: Metrics, device_rows: dict[str,
     }
     device, worst = max(lost.items(), key=lambda item: item[1], default=("none", 0.0))
     sentence = f"Worst off is device {device}, which loses {max(worst, 0.0):.3f} accuracy; {rules.worst_device:.3f} is allowed."
-    return Check("worst device", worst <= rules.worst_device, f"lose at most {rules.worst_device:.3f}", f"{worst:.3f}", sentence)
+    return Check(
+        "worst device", worst <= rules.worst_device, f"lose at most {rules.worst_device:.3f}", f"{worst:.3f}", sentence
+    )

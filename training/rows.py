@@ -63,12 +63,20 @@ def pin(lake: Lake) -> Pin:
     found = Pin(lake.version("events"), lake.version("labels"))
     if min(found.events, found.labels) < 0:
         missing = "events" if found.events < 0 else "labels"
-        raise DataError(f"the lake has no {missing} yet.", remedy="Ingest first; labels go to loops/<loop>/labels/<source>/.")
+        raise DataError(
+            f"the lake has no {missing} yet.", remedy="Ingest first; labels go to loops/<loop>/labels/<source>/."
+        )
     return found
 
 
 def read_rows(
-    lake: Lake, config: LoopConfig, pinned: Pin, as_of: datetime, *, since: datetime = BEGINNING, until: datetime | None = None
+    lake: Lake,
+    config: LoopConfig,
+    pinned: Pin,
+    as_of: datetime,
+    *,
+    since: datetime = BEGINNING,
+    until: datetime | None = None,
 ) -> Rows:
     """Events with since <= ts < until that have a label known at `as_of`, from the pinned table versions."""
     connection = lake.connect(events=pinned.events, labels=pinned.labels)

@@ -17,7 +17,9 @@ class OnnxScorer:
 
     def run(self, X: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Labels (n,) and probabilities (n, k) for rows (n, d)."""
-        labels, probabilities = self._session.run(["label", "probabilities"], {"features": np.ascontiguousarray(X, np.float32)})
+        labels, probabilities = self._session.run(
+            ["label", "probabilities"], {"features": np.ascontiguousarray(X, np.float32)}
+        )
         return np.asarray(labels, np.int64).reshape(-1), np.asarray(probabilities, np.float32)
 
     def probabilities(self, X: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -36,7 +36,9 @@ def build_set(lake: Lake, config: LoopConfig, as_of: datetime) -> TrainingSet:
     pinned = pin(lake)
     rows = read_rows(lake, config, pinned, as_of)
     if len(rows) < 2:
-        raise DataError(f"there are {len(rows)} labelled rows as of {as_of:%Y-%m-%d}.", remedy="Wait for labels, or check [label].")
+        raise DataError(
+            f"there are {len(rows)} labelled rows as of {as_of:%Y-%m-%d}.", remedy="Wait for labels, or check [label]."
+        )
     held_back = min(config.training.validation, (rows.ts[-1] - rows.ts[0]).item() / 3)
     boundary = rows.ts[-1] - np.timedelta64(held_back, "us")
     train = rows.take(rows.ts < boundary)

@@ -1,7 +1,7 @@
 """Trainers: what makes a model from rows. The built-in one is LightGBM; a user's own comes by entry point.
 
-    [project.entry-points."edgeloop.trainers"]
-    mine = "my_package:train"
+[project.entry-points."edgeloop.trainers"]
+mine = "my_package:train"
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import typer
 from edgeloop import __version__
 from edgeloop.cli import backtest, centre, device, fleet, release, rollout
 from edgeloop.cli.output import fail
-from edgeloop.errors import EdgeloopError
+from edgeloop.errors import ConfigError, EdgeloopError
 
 app = typer.Typer(
     name="edgeloop",
@@ -46,7 +46,9 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
 ) -> None:
     """Options of every command."""
 
@@ -59,9 +61,17 @@ def main() -> None:
         fail(error)
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
-        if error.name and error.name.partition(".")[0] in {"edge_runtime", "ingest", "training", "assets", "pipelines", "fleet"}:
+        if error.name and error.name.partition(".")[0] in {
+            "edge_runtime",
+            "ingest",
+            "training",
+            "assets",
+            "pipelines",
+            "fleet",
+        }:
             raise
-        print(f"This needs {error.name}, which is not installed. Install the side it belongs to: pip install 'edgeloop\\[edge]' or 'edgeloop\\[centre]'.".replace("\\", ""), file=sys.stderr)
+        remedy = "Install the side it belongs to: pip install 'edgeloop[edge]' or 'edgeloop[centre]'."
+        fail(ConfigError(f"this needs {error.name}, which is not installed.", remedy=remedy))
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; nothing is left half done", file=sys.stderr)

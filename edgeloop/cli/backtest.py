@@ -18,15 +18,22 @@ from edgeloop.cli.output import err, out
 from edgeloop.config import read_loop
 from edgeloop.errors import ConfigError
 
-Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="A Parquet file, a CSV, or a glob in quotes; several are read as one.")]
+Data = Annotated[
+    list[str],
+    typer.Argument(metavar="DATA...", help="A Parquet file, a CSV, or a glob in quotes; several are read as one."),
+]
 
 
 def init(
     data: Data,
     label: Annotated[str, typer.Option(help="The column to predict: integers or strings, two classes or many.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the configuration.")] = Path("loop.toml"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the configuration.")] = Path(
+        "loop.toml"
+    ),
     device: Annotated[str | None, typer.Option(help="The column that says which device a row is from.")] = None,
-    devices: Annotated[int | None, typer.Option(min=1, help="Without such a column: cut the rows into N blocks, each a device.")] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="Without such a column: cut the rows into N blocks, each a device.")
+    ] = None,
     time: Annotated[str | None, typer.Option(help="The column of the time; without one, row order is time.")] = None,
     name: Annotated[str | None, typer.Option(help="The loop's name; by default from the file's name.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
@@ -46,8 +53,13 @@ def init(
 def backtest(
     loop: LoopFile,
     data: Data,
-    store: Annotated[str | None, typer.Option(metavar="URL", help="An empty store; by default a directory in the work directory.")] = None,
-    workdir: Annotated[Path | None, typer.Option(help="Keys, devices, Dagster's runs and the report; by default a new one under .edgeloop/.")] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="URL", help="An empty store; by default a directory in the work directory.")
+    ] = None,
+    workdir: Annotated[
+        Path | None,
+        typer.Option(help="Keys, devices, Dagster's runs and the report; by default a new one under .edgeloop/."),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only the beginning of the history: backtest.quick.")] = False,
     json: Json = False,
 ) -> None:
@@ -87,7 +99,9 @@ def ui(
 ) -> None:
     """Open Dagster's UI on what a backtest left behind. Ctrl-C ends it."""
     if not (workdir / "dagster").is_dir():
-        raise ConfigError(f"{workdir} is no work directory of a backtest.", remedy="Run `make demo` or `edgeloop backtest` first.")
+        raise ConfigError(
+            f"{workdir} is no work directory of a backtest.", remedy="Run `make demo` or `edgeloop backtest` first."
+        )
     work = workdir.resolve()
     os.environ |= {
         "DAGSTER_HOME": str(work / "dagster"),
@@ -95,7 +109,18 @@ def ui(
         "EDGELOOP_STORE": (work / "store.url").read_text(),
         "EDGELOOP_KEYS": str(work / "keys"),
     }
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "pipelines.definitions", "-h", "127.0.0.1", "-p", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "-m",
+        "pipelines.definitions",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(port),
+    ]
     err.print(f"http://127.0.0.1:{port} in a few seconds", highlight=False)
     os.execv(sys.executable, command)
 
@@ -116,7 +141,13 @@ class _Bar:
     """A progress bar on stderr for each stage."""
 
     def __init__(self) -> None:
-        columns = (TextColumn("{task.description:>10}"), BarColumn(40), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("[dim]{task.fields[note]}"))
+        columns = (
+            TextColumn("{task.description:>10}"),
+            BarColumn(40),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+        )
         self._progress = Progress(*columns, console=err)
         self._task: TaskID | None = None
 

@@ -28,7 +28,9 @@ def train(
     loop: LoopFile,
     store: StoreUrl,
     keys: KeysDirectory,
-    publish: Annotated[bool, typer.Option("--publish", help="Publish the challenger and begin its rollout if it passes.")] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Publish the challenger and begin its rollout if it passes.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train a challenger on every label known now, and judge it. Exits with 5 if it fails its gates."""
@@ -47,7 +49,12 @@ def train(
     if publish and verdict.passed:
         publish_newest(centre, config)
         step_rollout(centre, config)
-    found = {"release": candidate.manifest.id, "sha256": candidate.manifest.sha256, "verdict": verdict, "metrics": candidate.manifest.metrics}
+    found = {
+        "release": candidate.manifest.id,
+        "sha256": candidate.manifest.sha256,
+        "verdict": verdict,
+        "metrics": candidate.manifest.metrics,
+    }
     emit(found, as_json=json, human=human)
     if not verdict.passed:
         raise typer.Exit(5)

@@ -46,8 +46,12 @@ def create(
 @app.command()
 def run(
     home: Home,
-    replay: Annotated[Path | None, typer.Option(help="Readings from a Parquet or CSV file; else JSON lines on stdin.")] = None,
-    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How often to exchange with the store.")] = 60.0,
+    replay: Annotated[
+        Path | None, typer.Option(help="Readings from a Parquet or CSV file; else JSON lines on stdin.")
+    ] = None,
+    every: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="How often to exchange with the store.")
+    ] = 60.0,
     json: Json = False,
 ) -> None:
     """Predict readings as they come; ship, poll and report on the way. Ends with its input, or by Ctrl-C."""
@@ -59,7 +63,11 @@ def run(
             print(f"{prediction.seq}\t{prediction.label}\t{prediction.confidence}", flush=True)
 
     with Device.open(home) as device:
-        readings = read_file(replay) if replay else read_lines(sys.stdin, lambda text: err.print(text, highlight=False, markup=False))
+        readings = (
+            read_file(replay)
+            if replay
+            else read_lines(sys.stdin, lambda text: err.print(text, highlight=False, markup=False))
+        )
         try:
             serve(device, readings, timedelta(seconds=every), system_clock, answer)
         finally:

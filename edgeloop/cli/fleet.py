@@ -19,7 +19,9 @@ app = typer.Typer(help="Keys, devices, the fleet.", no_args_is_help=True)
 def init(
     store: StoreUrl,
     keys: KeysDirectory,
-    root: Annotated[Path | None, typer.Option(help="Also write the root that devices are born with to this file.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Also write the root that devices are born with to this file.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make the signing keys and the release repository. What is there already is left as it is."""
@@ -33,7 +35,9 @@ def init(
     if root is not None:
         root.write_bytes(content)
     found = {"keys": str(keys), "made": made, "root_bytes": len(content)}
-    human = f"Keys in {keys}. Carry {keys / 'offline'} away: it is not needed to publish, and who has it owns the fleet."
+    human = (
+        f"Keys in {keys}. Carry {keys / 'offline'} away: it is not needed to publish, and who has it owns the fleet."
+    )
     emit(found, as_json=json, human=human)
 
 
@@ -51,4 +55,8 @@ def status(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
     ]
     rows += [(device, "?", why, 0, 0, 0, "?") for device, why in roster.unreadable.items()]
     columns = ("device", "release", "update", "produced", "spooled", "shed", "seen")
-    emit({"devices": roster.devices, "unreadable": roster.unreadable}, as_json=json, human=table(f"fleet of {config.name}", columns, rows))
+    emit(
+        {"devices": roster.devices, "unreadable": roster.unreadable},
+        as_json=json,
+        human=table(f"fleet of {config.name}", columns, rows),
+    )

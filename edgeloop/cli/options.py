@@ -9,7 +9,10 @@ import typer
 
 LoopFile = Annotated[Path, typer.Argument(metavar="LOOP.toml", help="The loop's configuration.")]
 StoreUrl = Annotated[
-    str, typer.Option("--store", envvar="EDGELOOP_STORE", metavar="URL", help="The store: a directory or s3://bucket/prefix.")
+    str,
+    typer.Option(
+        "--store", envvar="EDGELOOP_STORE", metavar="URL", help="The store: a directory or s3://bucket/prefix."
+    ),
 ]
 KeysDirectory = Annotated[
     Path, typer.Option("--keys", envvar="EDGELOOP_KEYS", metavar="DIR", help="The directory of the signing keys.")

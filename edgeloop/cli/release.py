@@ -24,10 +24,19 @@ def list_(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = Fal
     releases = list_releases(open_store(store), Keys(keys), config.name)
     found = {"releases": [{"id": r.manifest.id, "sha256": r.sha256, "created": r.manifest.created} for r in releases]}
     rows = [
-        (r.manifest.id, r.sha256[:12], f"{r.manifest.created:%Y-%m-%d %H:%M}", f"{r.manifest.metrics.get('accuracy', 0):.3f}")
+        (
+            r.manifest.id,
+            r.sha256[:12],
+            f"{r.manifest.created:%Y-%m-%d %H:%M}",
+            f"{r.manifest.metrics.get('accuracy', 0):.3f}",
+        )
         for r in releases
     ]
-    emit(found, as_json=json, human=table(f"releases of {config.name}", ("release", "sha256", "created", "accuracy"), rows))
+    emit(
+        found,
+        as_json=json,
+        human=table(f"releases of {config.name}", ("release", "sha256", "created", "accuracy"), rows),
+    )
 
 
 @app.command("show")
@@ -48,8 +57,14 @@ def show(
     rows = [
         ("sha256", found.sha256),
         ("created", manifest.created.isoformat()),
-        ("trained on", f"{lineage.rows:,} rows of {lineage.devices} devices, {lineage.trained_from:%Y-%m-%d} to {lineage.trained_until:%Y-%m-%d}"),
-        ("pinned", f"events version {lineage.events_version}, labels version {lineage.labels_version}, query {lineage.query_sha256[:12]}"),
+        (
+            "trained on",
+            f"{lineage.rows:,} rows of {lineage.devices} devices, {lineage.trained_from:%Y-%m-%d} to {lineage.trained_until:%Y-%m-%d}",
+        ),
+        (
+            "pinned",
+            f"events version {lineage.events_version}, labels version {lineage.labels_version}, query {lineage.query_sha256[:12]}",
+        ),
         ("trainer", f"{lineage.trainer} {lineage.parameters}, edgeloop {lineage.code_version}"),
         *((name, f"{value:.4f}") for name, value in manifest.metrics.items()),
         *((a.runtime, f"{a.length:,} bytes, {a.sha256[:12]}") for a in manifest.models),

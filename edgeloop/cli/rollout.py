@@ -57,7 +57,9 @@ def abort(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = Fal
     from fleet.gate import Decision
     from fleet.rollouts import conclude
 
-    _change(loop, store, keys, json, lambda document, now: conclude(document, Decision("aborted", "aborted by hand"), now))
+    _change(
+        loop, store, keys, json, lambda document, now: conclude(document, Decision("aborted", "aborted by hand"), now)
+    )
 
 
 def _change(

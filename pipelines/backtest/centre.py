@@ -33,13 +33,17 @@ class SimulatedCentre:
         instance: the Dagster instance that records the runs.
     """
 
-    def __init__(self, config: LoopConfig, store: Store, keys: Keys, instance: dg.DagsterInstance, start: datetime) -> None:
+    def __init__(
+        self, config: LoopConfig, store: Store, keys: Keys, instance: dg.DagsterInstance, start: datetime
+    ) -> None:
         self.clock = SimulatedClock(start)
         self.centre = Centre(store, keys, self.clock)
         self._config = config
         self._instance = instance
         definitions = build([config], self.centre)
-        self._jobs = {name: definitions.resolve_job_def(job_name(config, name)) for name in ("intake", "aggregates", "retraining")}
+        self._jobs = {
+            name: definitions.resolve_job_def(job_name(config, name)) for name in ("intake", "aggregates", "retraining")
+        }
 
     def run(self, job: str, now: datetime) -> None:
         """Run `intake`, `aggregates` or `retraining` as of `now`.
@@ -55,7 +59,10 @@ class SimulatedCentre:
             raise_on_error=False,
         )
         if not result.success:
-            raise EdgeloopError(f"the {job} run at {now:%Y-%m-%d} failed: {_failure(result)}", remedy="Look at the run with `edgeloop ui`.")
+            raise EdgeloopError(
+                f"the {job} run at {now:%Y-%m-%d} failed: {_failure(result)}",
+                remedy="Look at the run with `edgeloop ui`.",
+            )
 
     def refresh_signatures(self, now: datetime) -> None:
         """What the schedule of the timestamp role does, and the yearly ceremony of the offline keys."""

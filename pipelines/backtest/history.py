@@ -8,7 +8,6 @@ same moment, 2020-01-01.
 from __future__ import annotations
 
 import difflib
-import glob
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -54,9 +53,7 @@ class History:
         return rows.append_column("known_at", pc.add(rows["ts"], pa.scalar(delay, pa.duration("us")))).cast(LABELS)
 
 
-def write_readings(
-    history: History, directory: Path, joins: dict[str, datetime], end: datetime
-) -> dict[str, Path]:
+def write_readings(history: History, directory: Path, joins: dict[str, datetime], end: datetime) -> dict[str, Path]:
     """Write the readings of each device to a file of its own, from when it joins until `end`; the files by device id."""
     directory.mkdir(parents=True, exist_ok=True)
     found = {}
@@ -79,12 +76,15 @@ def open_table(paths: Sequence[str]) -> duckdb.DuckDBPyConnection:
     Raises:
         DataError: nothing matches, or a file cannot be read.
     """
-    files = sorted({name for path in paths for name in (glob.glob(path) or [path])})
+    files = sorted({name for path in paths for name in _matching(path)})
     connection = duckdb.connect(":memory:")
     connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
     for file in files:
         if not Path(file).is_file():
-            raise DataError(f"{file}: there is no such file, and nothing matches.", remedy="Name a Parquet file, a CSV, or a glob in quotes.")
+            raise DataError(
+                f"{file}: there is no such file, and nothing matches.",
+                remedy="Name a Parquet file, a CSV, or a glob in quotes.",
+            )
     readers = {"read_parquet": [f for f in files if f.endswith((".parquet", ".pq"))]}
     readers["read_csv"] = [f for f in files if f not in readers["read_parquet"]]
     parts = []
@@ -98,10 +98,21 @@ def open_table(paths: Sequence[str]) -> duckdb.DuckDBPyConnection:
         )
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{', '.join(files)} cannot be read: {reason}", remedy="It must be a whole Parquet or CSV file with a header.") from error
+        raise DataError(
+            f"{', '.join(files)} cannot be read: {reason}",
+            remedy="It must be a whole Parquet or CSV file with a header.",
+        ) from error
     if _count(connection, "SELECT count(*) FROM source") == 0:
         raise DataError(f"{', '.join(files)} holds no rows.", remedy="Name a file with data.")
     return connection
+
+
+def _matching(path: str) -> list[str]:
+    """The files that a name or a glob stands for; the name itself if none."""
+    given = Path(path)
+    if given.is_file() or not set(path) & set("*?["):
+        return [path]
+    return [str(found) for found in Path(given.anchor or ".").glob(str(given.relative_to(given.anchor)))] or [path]
 
 
 def column_types(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
@@ -123,7 +134,11 @@ def read_history(paths: Sequence[str], config: LoopConfig) -> History:
     _demand_columns(config, [f.name for f in raw], types)
     notes: list[str] = []
     device = _device_sql(config)
-    selected = [f"{device} AS __device", f"{_time_sql(config, types, device)} AS __ts", f"{_label_sql(config, types)} AS __label"]
+    selected = [
+        f"{device} AS __device",
+        f"{_time_sql(config, types, device)} AS __ts",
+        f"{_label_sql(config, types)} AS __label",
+    ]
     for feature in raw:
         selected.append(_feature_sql(feature.name, feature.kind, types))
     connection.execute(f"CREATE TABLE history AS SELECT __row, {', '.join(selected)} FROM source")
@@ -133,10 +148,14 @@ def read_history(paths: Sequence[str], config: LoopConfig) -> History:
         notes.append(f"{dropped} rows without a device or a readable time were left out")
     found = connection.sql(_RISING).to_arrow_table()
     if not found.num_rows:
-        raise DataError("no row has both a device and a time that can be read.", remedy="Check table.device and table.time.")
+        raise DataError(
+            "no row has both a device and a time that can be read.", remedy="Check table.device and table.time."
+        )
     nudged = pc.sum(found["__nudged"]).as_py()
     if nudged:
-        notes.append(f"{nudged} rows share device and time with another; each was moved on by a microsecond, in row order")
+        notes.append(
+            f"{nudged} rows share device and time with another; each was moved on by a microsecond, in row order"
+        )
     found = _with_safe_ids(found.drop_columns(["__nudged"]), notes)
     names = ["device", "ts", "label", *(f.name for f in raw)]
     return History(found.rename_columns(names), tuple(f.name for f in raw), notes)
@@ -175,7 +194,10 @@ def _demand_columns(config: LoopConfig, features: list[str], types: dict[str, st
                 hint = f"Did you mean {close[0]!r}?" if close else f"The table has: {', '.join(list(types)[:20])}."
                 raise DataError(f"{key} names {name!r}, which the table does not have.", remedy=hint)
     if not config.table.device and not config.table.devices:
-        raise DataError("the loop names no device column.", remedy="Set table.device, or table.devices = N to cut the rows into N blocks.")
+        raise DataError(
+            "the loop names no device column.",
+            remedy="Set table.device, or table.devices = N to cut the rows into N blocks.",
+        )
 
 
 def _device_sql(config: LoopConfig) -> str:
@@ -189,7 +211,8 @@ def _time_sql(config: LoopConfig, types: dict[str, str], device: str) -> str:
     name = config.table.time
     if not name:
         step = int(config.table.interval.total_seconds() * 1e6)
-        return f"TIMESTAMPTZ '{START.isoformat()}' + to_microseconds({step} * (row_number() OVER (PARTITION BY {device} ORDER BY __row) - 1))"
+        nth = f"row_number() OVER (PARTITION BY {device} ORDER BY __row) - 1"
+        return f"TIMESTAMPTZ '{START.isoformat()}' + to_microseconds({step} * ({nth}))"
     kind, column = types[name], quote(name)
     if kind.startswith(("TIMESTAMP", "DATE")):
         return f"{column}::TIMESTAMPTZ"
@@ -201,14 +224,20 @@ def _time_sql(config: LoopConfig, types: dict[str, str], device: str) -> str:
             f"make_timestamptz(CASE WHEN {column} >= 1e17 THEN {column}::HUGEINT // 1000 WHEN {column} >= 1e14 THEN {column}::HUGEINT"
             f" WHEN {column} >= 1e11 THEN ({column} * 1000)::HUGEINT WHEN {column} >= 1e8 THEN ({column} * 1000000)::HUGEINT END::BIGINT)"
         )
-    raise DataError(f"table.time names {name!r}, which is of type {kind}.", remedy="It must be a time, ISO text, or a number since 1970.")
+    raise DataError(
+        f"table.time names {name!r}, which is of type {kind}.",
+        remedy="It must be a time, ISO text, or a number since 1970.",
+    )
 
 
 def _label_sql(config: LoopConfig, types: dict[str, str]) -> str:
     kind, column = types[config.label.column], quote(config.label.column)
     if config.label.cuts:
         if not _numeric(kind):
-            raise DataError(f"label.column {config.label.column!r} is of type {kind}, label.cuts needs numbers.", remedy="Remove label.cuts.")
+            raise DataError(
+                f"label.column {config.label.column!r} is of type {kind}, label.cuts needs numbers.",
+                remedy="Remove label.cuts.",
+            )
         cuts = ", ".join(f"{cut!r}::DOUBLE" for cut in config.label.cuts)
         names = ", ".join("'" + name.replace("'", "''") + "'" for name in config.label.classes)
         index = f"len(list_filter([{cuts}], lambda cut: cut <= {column}))"
@@ -219,7 +248,8 @@ def _label_sql(config: LoopConfig, types: dict[str, str]) -> str:
 def label_text(column: str, kind: str) -> str:
     """SQL for a label's value as a class name: whole numbers without a fraction, anything else as text; empty is null."""
     if kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL"):
-        return f"CASE WHEN isnan({column}::DOUBLE) THEN NULL WHEN {column} = floor({column}) THEN ({column}::BIGINT)::VARCHAR ELSE {column}::VARCHAR END"
+        whole = f"WHEN {column} = floor({column}) THEN ({column}::BIGINT)::VARCHAR"
+        return f"CASE WHEN isnan({column}::DOUBLE) THEN NULL {whole} ELSE {column}::VARCHAR END"
     return f"nullif({column}::VARCHAR, '')"
 
 
@@ -240,11 +270,18 @@ def _numeric(kind: str) -> bool:
 
 
 def _demand_labels(connection: duckdb.DuckDBPyConnection, config: LoopConfig) -> None:
-    found = {v: n for v, n in connection.execute("SELECT __label, count(*) FROM history GROUP BY 1").fetchall() if v is not None}
+    found = {
+        v: n
+        for v, n in connection.execute("SELECT __label, count(*) FROM history GROUP BY 1").fetchall()
+        if v is not None
+    }
     strangers = sorted(set(found) - set(config.label.classes))
     if strangers:
         shown = ", ".join(f"{value!r} ({found[value]} rows)" for value in strangers[:5])
-        raise DataError(f"label column {config.label.column!r} has values that label.classes does not list: {shown}.", remedy="Add them to label.classes, or mend the data.")
+        raise DataError(
+            f"label column {config.label.column!r} has values that label.classes does not list: {shown}.",
+            remedy="Add them to label.classes, or mend the data.",
+        )
     if not found:
         raise DataError(f"label column {config.label.column!r} has no value in any row.", remedy="Check label.column.")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
+from itertools import pairwise
 
 from pipelines.backtest.summary import BytesAt, RolloutRow, TrainingRow
 
@@ -29,12 +30,16 @@ def lines(title: str, times: Sequence[datetime], drawn: Sequence[Line], *, low: 
     for line in drawn:
         points = " ".join(f"{x:.1f},{_y(v, low, high):.1f}" for x, v in zip(xs, line.values, strict=True))
         parts.append(f'<polyline class="line {line.style}" points="{points}"/>')
+        mark = escape(line.name)
         parts += [
-            f'<circle class="dot {line.style}" cx="{x:.1f}" cy="{_y(v, low, high):.1f}" r="2.6"><title>{escape(line.name)} {t:%Y-%m-%d}: {v:.3f}</title></circle>'
+            f'<circle class="dot {line.style}" cx="{x:.1f}" cy="{_y(v, low, high):.1f}" r="2.6">'
+            f"<title>{mark} {t:%Y-%m-%d}: {v:.3f}</title></circle>"
             for x, v, t in zip(xs, line.values, times, strict=True)
         ]
     for line, y in zip(drawn, _spread([_y(line.values[-1], low, high) for line in drawn]), strict=True):
-        parts.append(f'<text class="name {line.style}" x="{WIDTH - RIGHT + 10}" y="{y + 4:.1f}">{escape(line.name)}</text>')
+        parts.append(
+            f'<text class="name {line.style}" x="{WIDTH - RIGHT + 10}" y="{y + 4:.1f}">{escape(line.name)}</text>'
+        )
     return _svg(title, parts)
 
 
@@ -52,11 +57,15 @@ def area(title: str, moved: Sequence[BytesAt]) -> str:
         points = " ".join(f"{x:.1f},{_y(v, 0.0, high):.1f}" for x, v in zip(xs, line.values, strict=True))
         parts.append(f'<polyline class="line {line.style}" points="{points}"/>')
     for line, y in zip(drawn, _spread([_y(line.values[-1], 0.0, high) for line in drawn]), strict=True):
-        parts.append(f'<text class="name {line.style}" x="{WIDTH - RIGHT + 10}" y="{y + 4:.1f}">{line.name} {line.values[-1]:.1f} MB</text>')
+        parts.append(
+            f'<text class="name {line.style}" x="{WIDTH - RIGHT + 10}" y="{y + 4:.1f}">{line.name} {line.values[-1]:.1f} MB</text>'
+        )
     return _svg(title, parts)
 
 
-def timeline(title: str, start: datetime, end: datetime, trainings: Sequence[TrainingRow], rollouts: Sequence[RolloutRow]) -> str:
+def timeline(
+    title: str, start: datetime, end: datetime, trainings: Sequence[TrainingRow], rollouts: Sequence[RolloutRow]
+) -> str:
     """Every training at its time: released and promoted, released and not, or stopped by its gates."""
     verdicts = {r.release: r.verdict for r in rollouts}
     span = (end - start).total_seconds() or 1.0
@@ -66,7 +75,8 @@ def timeline(title: str, start: datetime, end: datetime, trainings: Sequence[Tra
         x = LEFT + (WIDTH - 20 - LEFT) * min(1.0, (row.at - start).total_seconds() / span)
         verdict = verdicts.get(row.id, "not released")
         parts.append(
-            f'<circle class="event {_style(verdict)}" cx="{x:.1f}" cy="{y}" r="6"><title>{escape(row.id)} {row.at:%Y-%m-%d}: {escape(verdict)}</title></circle>'
+            f'<circle class="event {_style(verdict)}" cx="{x:.1f}" cy="{y}" r="6">'
+            f"<title>{escape(row.id)} {row.at:%Y-%m-%d}: {escape(verdict)}</title></circle>"
             f'<text class="tick" x="{x:.1f}" y="{y - 14}" text-anchor="middle">{escape(row.id)}</text>'
         )
     for i, moment in enumerate((start, start + (end - start) / 2, end)):
@@ -107,7 +117,7 @@ def _spread(heights: list[float]) -> list[float]:
     """Move labels apart so that none covers another."""
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     moved = list(heights)
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         moved[after] = max(moved[after], moved[before] + 15)
     return moved
 

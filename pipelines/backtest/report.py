@@ -47,14 +47,18 @@ def summary_table(summary: Summary) -> Group:
         scores.add_column(column, justify="left" if not column else "right")
     for period in summary.by_period:
         scores.add_row(
-            period.period, f"{period.rows:,}", *_cells(period.accuracy), *_cells(period.macro_f1), "" if helped(period) else "retraining did not help"
+            period.period,
+            f"{period.rows:,}",
+            *_cells(period.accuracy),
+            *_cells(period.macro_f1),
+            "" if helped(period) else "retraining did not help",
         )
     scores.add_section()
     total = sum(p.rows for p in summary.by_period)
     scores.add_row("all", f"{total:,}", *_cells(summary.accuracy), *_cells(summary.macro_f1), style="bold")
     events = summary.events
     books = f"events: {events.produced:,} produced = {events.ingested:,} ingested + {events.shed:,} shed + {events.missing:,} missing"
-    moved = f"bytes: {summary.bytes.uploaded:,} up, {summary.bytes.downloaded:,} down; {summary.seconds:.0f} s"
+    moved = f"bytes: {summary.moved.uploaded:,} up, {summary.moved.downloaded:,} down; {summary.seconds:.0f} s"
     rollouts = Table(box=None, header_style="dim", pad_edge=False)
     for column in ("release", "verdict", "why"):
         rollouts.add_column(column)
@@ -68,7 +72,9 @@ def _cells(scores: Scores) -> list[str]:
 
 
 def _plot(title: str, summary: Summary, metric: str) -> str:
-    found: dict[str, list[float]] = {name: [getattr(getattr(p, metric), name) for p in summary.by_period] for name, _ in SERIES}
+    found: dict[str, list[float]] = {
+        name: [getattr(getattr(p, metric), name) for p in summary.by_period] for name, _ in SERIES
+    }
     values = [v for series in found.values() for v in series]
     low, high = math.floor(min(values) * 10) / 10, math.ceil(max(values) * 10) / 10
     drawn = [Line(name, style, found[name]) for name, style in SERIES]

@@ -162,13 +162,18 @@ class Play:
         """Put down the labels that became known since the last time."""
         known = self._labels["known_at"]
         fresh = self._labels.filter(
-            pc.and_(pc.greater(known, pa.scalar(self._labelled_until, known.type)), pc.less_equal(known, pa.scalar(now, known.type)))
+            pc.and_(
+                pc.greater(known, pa.scalar(self._labelled_until, known.type)),
+                pc.less_equal(known, pa.scalar(now, known.type)),
+            )
         )
         self._labelled_until = now
         if fresh.num_rows:
             content = pa.BufferOutputStream()
             pq.write_table(fresh, content, compression="zstd")
-            self.store.create(self.config.layout.label_file("backtest", f"{now:%Y%m%dT%H%M%S}"), content.getvalue().to_pybytes())
+            self.store.create(
+                self.config.layout.label_file("backtest", f"{now:%Y%m%dT%H%M%S}"), content.getvalue().to_pybytes()
+            )
 
 
 def damage_newest_batch(store: Store, config: LoopConfig, device: str) -> int:
@@ -194,14 +199,16 @@ def _demand_fresh(store: Store, config: LoopConfig, workdir: Path) -> None:
 
 
 def _judge(play: Play, began: float) -> Outcome:
-    config, lake, keys, story = play.config, play.lake, play.centre.centre.keys, play.story
+    config, lake, story = play.config, play.lake, play.story
     books = completeness(play.store, lake, config.layout)
     events = _balance(play, books)
     trainings, decisions = read_trainings(play.store, config), read_decisions(lake)
     releases = sorted(story.releases.values(), key=lambda release: release.id)
     if not releases:
         failed = "; ".join(f"{t.id}: {t.reason}" for t in trainings) or "none was due, shorten backtest.seed"
-        raise DataError("no release was ever published, so there is nothing to compare.", remedy=f"The trainings: {failed}")
+        raise DataError(
+            "no release was ever published, so there is nothing to compare.", remedy=f"The trainings: {failed}"
+        )
     first = read_training(play.store, config.layout, int(releases[0].id[1:])).model
     play.progress.stage("scoring", count_periods(config, play.scenario))
     rows = read_labelled(lake, config)
@@ -214,7 +221,7 @@ def _judge(play: Play, began: float) -> Outcome:
         by_period=tuple(periods),
         releases=tuple(releases),
         rollouts=tuple(last_words(decisions)),
-        bytes=Bytes(sum(s.uploaded_bytes for s in moved), sum(s.downloaded_bytes for s in moved)),
+        moved=Bytes(sum(s.uploaded_bytes for s in moved), sum(s.downloaded_bytes for s in moved)),
         seconds=round(time.monotonic() - began, 1),
     )
     return Outcome(summary, story.details(config, play.scenario, play.history.notes, books, trainings, decisions))

@@ -54,7 +54,9 @@ class Scenario:
     joins: dict[str, datetime]
 
 
-def plan_scenario(config: LoopConfig, first: datetime, last: datetime, devices: Collection[str], *, quick: bool) -> Scenario:
+def plan_scenario(
+    config: LoopConfig, first: datetime, last: datetime, devices: Collection[str], *, quick: bool
+) -> Scenario:
     """Lay the timeline out from the `first` to the `last` reading (inclusive).
 
     Raises:
@@ -75,7 +77,9 @@ def plan_scenario(config: LoopConfig, first: datetime, last: datetime, devices: 
     return Scenario(first, seed_end, end, tuple(_ticks(config, first, seed_end, end, faults)), faults, joins)
 
 
-def _ticks(config: LoopConfig, first: datetime, seed_end: datetime, end: datetime, faults: tuple[Fault, ...]) -> list[Tick]:
+def _ticks(
+    config: LoopConfig, first: datetime, seed_end: datetime, end: datetime, faults: tuple[Fault, ...]
+) -> list[Tick]:
     ticks = []
     start, next_training = first, seed_end
     while start < end:
@@ -116,5 +120,8 @@ def _parse_fault(kind: str, text: str) -> tuple[str, Duration, timedelta]:
 
 def _known(device: str, devices: Collection[str], key: str) -> str:
     if safe_id(device) not in devices:
-        raise ConfigError(f"{key} names {device!r}, which the table does not have.", remedy=f"Its devices: {', '.join(sorted(devices)[:20])}.")
+        raise ConfigError(
+            f"{key} names {device!r}, which the table does not have.",
+            remedy=f"Its devices: {', '.join(sorted(devices)[:20])}.",
+        )
     return safe_id(device)

@@ -106,11 +106,16 @@ def _ceiling(rows: Labelled, config: LoopConfig, start: datetime, X: NDArray[np.
     known = (rows.known_at <= _moment(start)) & (rows.y >= 0)
     weight = np.ones(int(known.sum()), np.float32)
     train = find_trainer(config.training.trainer)
-    model = train(rows.X[known], rows.y[known], weight, config.label.classes, config.training.parameters, config.training.seed)
-    return np.asarray(model.predict_proba(X)).argmax(axis=1)
+    model = train(
+        rows.X[known], rows.y[known], weight, config.label.classes, config.training.parameters, config.training.seed
+    )
+    found: NDArray[np.int64] = np.asarray(model.predict_proba(X)).argmax(axis=1)
+    return found
 
 
-def _both(y: NDArray[np.int64], predictions: dict[str, NDArray[np.int64]], rows: NDArray[np.bool_]) -> tuple[Scores, Scores]:
+def _both(
+    y: NDArray[np.int64], predictions: dict[str, NDArray[np.int64]], rows: NDArray[np.bool_]
+) -> tuple[Scores, Scores]:
     truth = y[rows]
     labels = np.unique(truth)
 

@@ -49,7 +49,10 @@ def starter_loop(
     types = column_types(connection)
     for option, column in (("--label", label), ("--device", device), ("--time", time)):
         if column is not None and column not in types:
-            raise DataError(f"{option} names {column!r}, which the table does not have.", remedy=f"It has: {', '.join(list(types)[:30])}.")
+            raise DataError(
+                f"{option} names {column!r}, which the table does not have.",
+                remedy=f"It has: {', '.join(list(types)[:30])}.",
+            )
     if device is None and devices is None:
         raise DataError(
             "nothing says which device a row is from.",
@@ -58,7 +61,9 @@ def starter_loop(
     classes = _classes(connection, label, types[label])
     columns = _columns(connection, {c: k for c, k in types.items() if c not in (label, device, time)})
     if not columns.numbers and not columns.categories:
-        raise DataError("the table has no column that can be a feature.", remedy="Features are numbers, or text with few values.")
+        raise DataError(
+            "the table has no column that can be a feature.", remedy="Features are numbers, or text with few values."
+        )
     span, rows = _span(connection, types, device, devices, time)
     text = _render(name or safe_id(Path(paths[0]).stem), label, classes, columns, device, devices, time, span, rows)
     return text, columns.notes
@@ -66,9 +71,15 @@ def starter_loop(
 
 def _classes(connection: duckdb.DuckDBPyConnection, label: str, kind: str) -> list[str]:
     column = label_text(quote(label), kind)
-    found = [row[0] for row in connection.execute(f"SELECT DISTINCT {column} FROM source LIMIT 10000").fetchall() if row[0] is not None]
+    found = [
+        row[0]
+        for row in connection.execute(f"SELECT DISTINCT {column} FROM source LIMIT 10000").fetchall()
+        if row[0] is not None
+    ]
     if len(found) < 2:
-        raise DataError(f"the label {label!r} has {len(found)} distinct value(s).", remedy="Name a column with two classes or more.")
+        raise DataError(
+            f"the label {label!r} has {len(found)} distinct value(s).", remedy="Name a column with two classes or more."
+        )
     if len(found) > MAX_CLASSES:
         raise DataError(
             f"the label {label!r} has more than {MAX_CLASSES} distinct values.",
@@ -85,7 +96,9 @@ def _columns(connection: duckdb.DuckDBPyConnection, types: dict[str, str]) -> Co
     for name, kind in types.items():
         column = Feature(name).column.lower()
         if column == "f_" or column in seen:
-            found.notes.append(f"column {name!r} was left out: in the lake it could not be told from {seen.get(column, 'others')!r}; rename it")
+            found.notes.append(
+                f"column {name!r} was left out: in the lake it could not be told from {seen.get(column, 'others')!r}; rename it"
+            )
         elif reason := _place(connection, name, kind, found):
             found.notes.append(f"column {name!r} was left out: {reason}")
         else:
@@ -96,14 +109,18 @@ def _columns(connection: duckdb.DuckDBPyConnection, types: dict[str, str]) -> Co
 def _place(connection: duckdb.DuckDBPyConnection, name: str, kind: str, found: Columns) -> str:
     """Put a column where it belongs; or say why it does not."""
     column = quote(name)
-    ((distinct, values),) = connection.execute(f"SELECT approx_count_distinct({column}), count({column}) FROM source").fetchall()
+    ((distinct, values),) = connection.execute(
+        f"SELECT approx_count_distinct({column}), count({column}) FROM source"
+    ).fetchall()
     if not values:
         return "it is empty"
     if distinct <= 1:
         ((exact,),) = connection.execute(f"SELECT count(DISTINCT {column}) FROM source").fetchall()
         if exact <= 1:
             return "it never changes"
-    if kind.endswith("INT") or kind.startswith(("INTEGER", "UINTEGER", "DECIMAL", "FLOAT", "DOUBLE", "HUGEINT", "BOOLEAN")):
+    if kind.endswith("INT") or kind.startswith(
+        ("INTEGER", "UINTEGER", "DECIMAL", "FLOAT", "DOUBLE", "HUGEINT", "BOOLEAN")
+    ):
         found.numbers.append(name)
         return ""
     if kind.startswith(("TIMESTAMP", "DATE", "TIME")):
@@ -114,7 +131,9 @@ def _place(connection: duckdb.DuckDBPyConnection, name: str, kind: str, found: C
 
 
 def _place_text(connection: duckdb.DuckDBPyConnection, name: str, found: Columns) -> str:
-    query = f"SELECT DISTINCT {quote(name)}::VARCHAR AS v FROM source WHERE v <> '' ORDER BY v LIMIT {MAX_CATEGORIES + 1}"
+    query = (
+        f"SELECT DISTINCT {quote(name)}::VARCHAR AS v FROM source WHERE v <> '' ORDER BY v LIMIT {MAX_CATEGORIES + 1}"
+    )
     values = [row[0] for row in connection.execute(query).fetchall()]
     if len(values) > MAX_CATEGORIES:
         return f"it is text with more than {MAX_CATEGORIES} different values"
@@ -123,24 +142,36 @@ def _place_text(connection: duckdb.DuckDBPyConnection, name: str, found: Columns
 
 
 def _span(
-    connection: duckdb.DuckDBPyConnection, types: dict[str, str], device: str | None, devices: int | None, time: str | None
+    connection: duckdb.DuckDBPyConnection,
+    types: dict[str, str],
+    device: str | None,
+    devices: int | None,
+    time: str | None,
 ) -> tuple[timedelta, int]:
     """How long the simulated history will be, and its rows."""
     ((rows,),) = connection.execute("SELECT count(*) FROM source").fetchall()
     if time is None:
         longest = -(-rows // devices) if devices else 0
         if device is not None:
-            ((longest,),) = connection.execute(f"SELECT max(n) FROM (SELECT count(*) AS n FROM source GROUP BY {quote(device)})").fetchall()
+            ((longest,),) = connection.execute(
+                f"SELECT max(n) FROM (SELECT count(*) AS n FROM source GROUP BY {quote(device)})"
+            ).fetchall()
         return timedelta(hours=longest), rows
     column = quote(time)
     if types[time].startswith(("TIMESTAMP", "DATE")) or types[time] == "VARCHAR":
         found = f"epoch(max(try_cast({column} AS TIMESTAMPTZ))) - epoch(min(try_cast({column} AS TIMESTAMPTZ)))"
     else:
-        unit = f"CASE WHEN max({column}) >= 1e17 THEN 1e9 WHEN max({column}) >= 1e14 THEN 1e6 WHEN max({column}) >= 1e11 THEN 1e3 ELSE 1 END"
-        found = f"(max({column}) - min({column})) / {unit}"
+        sizes = " ".join(
+            f"WHEN max({column}) >= {limit} THEN {unit}"
+            for limit, unit in (("1e17", "1e9"), ("1e14", "1e6"), ("1e11", "1e3"))
+        )
+        found = f"(max({column}) - min({column})) / CASE {sizes} ELSE 1 END"
     ((seconds,),) = connection.execute(f"SELECT {found} FROM source").fetchall()
     if not seconds:
-        raise DataError(f"--time {time!r} holds no times that differ.", remedy="Name another column, or leave --time out: then row order is time.")
+        raise DataError(
+            f"--time {time!r} holds no times that differ.",
+            remedy="Name another column, or leave --time out: then row order is time.",
+        )
     return timedelta(seconds=float(seconds)), rows
 
 
@@ -166,8 +197,14 @@ def _render(
 ) -> str:
     seed, every, tick = _length(span, 8), _length(span, 8), _length(span, TICKS)
     few = min(500, max(20, rows // 200))
-    who = f"device = {_toml(device)}" if device else f"devices = {devices} # rows in their order, cut into so many blocks"
-    when = f"time = {_toml(time)}" if time else '# time = "…" # no time column: row order is time\ninterval = "1h" # between two rows of a device'
+    who = (
+        f"device = {_toml(device)}" if device else f"devices = {devices} # rows in their order, cut into so many blocks"
+    )
+    when = (
+        f"time = {_toml(time)}"
+        if time
+        else '# time = "…" # no time column: row order is time\ninterval = "1h" # between two rows of a device'
+    )
     delay = min(timedelta(days=1), Duration.parse(tick) / 2)
     categories = "\n".join(f"{_toml(key)} = {_toml(values)}" for key, values in columns.categories.items())
     return f"""\

@@ -52,7 +52,13 @@ class Story:
             self.releases.setdefault(manifest.id, ReleaseRow(manifest.id, release.sha256, manifest.created))
 
     def details(
-        self, config: LoopConfig, scenario: Scenario, notes: Sequence[str], books: pa.Table, trainings: list[TrainingRow], decisions: Decisions
+        self,
+        config: LoopConfig,
+        scenario: Scenario,
+        notes: Sequence[str],
+        books: pa.Table,
+        trainings: list[TrainingRow],
+        decisions: Decisions,
     ) -> Details:
         """Everything for the report."""
         return Details(
@@ -83,7 +89,9 @@ def read_decisions(lake: Lake) -> Decisions:
     """Every decision on a rollout."""
     if lake.table("decisions") is None:
         return []
-    rows = lake.connect(decisions=None).execute("SELECT decided, release, verdict, reason FROM decisions ORDER BY decided, rollout")
+    rows = lake.connect(decisions=None).execute(
+        "SELECT decided, release, verdict, reason FROM decisions ORDER BY decided, rollout"
+    )
     return rows.fetchall()
 
 
@@ -107,5 +115,7 @@ def read_trainings(store: Store, config: LoopConfig) -> list[TrainingRow]:
             continue
         manifest, verdict = training.manifest, training.verdict
         checks = tuple(CheckRow(c.name, c.passed, c.sentence) for c in verdict.checks)
-        rows.append(TrainingRow(manifest.id, manifest.created, manifest.lineage.rows, verdict.passed, verdict.reason, checks))
+        rows.append(
+            TrainingRow(manifest.id, manifest.created, manifest.lineage.rows, verdict.passed, verdict.reason, checks)
+        )
     return rows

@@ -58,7 +58,7 @@ class Bytes(msgspec.Struct, frozen=True):
     downloaded: int
 
 
-class Summary(msgspec.Struct, frozen=True):
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of a backtest; `accuracy` and `macro_f1` are over all labelled events after the seed period."""
 
     events: EventBooks
@@ -67,7 +67,7 @@ class Summary(msgspec.Struct, frozen=True):
     by_period: tuple[PeriodScores, ...]
     releases: tuple[ReleaseRow, ...]
     rollouts: tuple[RolloutRow, ...]
-    bytes: Bytes
+    moved: Bytes = msgspec.field(name="bytes")
     seconds: float
 
     def encode(self) -> bytes:

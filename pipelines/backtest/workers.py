@@ -56,7 +56,9 @@ class Worker:
         line = stdout.readline()
         if not line:
             tail = self.log.read_text()[-800:]
-            raise EdgeloopError(f"the process of {', '.join(self.devices)} ended by itself: {tail}", remedy=f"See {self.log}.")
+            raise EdgeloopError(
+                f"the process of {', '.join(self.devices)} ended by itself: {tail}", remedy=f"See {self.log}."
+            )
         return msgspec.convert(json.loads(line)["devices"], dict[str, DeviceStatus])
 
     def kill(self) -> None:
@@ -78,7 +80,9 @@ class Worker:
         self._close_pipes()
 
     def _pipes(self) -> tuple[IO[str], IO[str]]:
-        assert self.process is not None and self.process.stdin is not None and self.process.stdout is not None
+        assert self.process is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         return self.process.stdin, self.process.stdout
 
     def _close_pipes(self) -> None:
@@ -105,7 +109,12 @@ class Fleet:
 
     @staticmethod
     def _worker(
-        i: int, group: tuple[str, ...], homes: dict[str, Path], readings: dict[str, Path], directory: Path, start: datetime
+        i: int,
+        group: tuple[str, ...],
+        homes: dict[str, Path],
+        readings: dict[str, Path],
+        directory: Path,
+        start: datetime,
     ) -> Worker:
         specification = directory / f"process-{i:02d}.json"
         devices = [{"home": str(homes[d]), "readings": str(readings[d]), "start": start.isoformat()} for d in group]

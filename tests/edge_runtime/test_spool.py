@@ -25,8 +25,6 @@ def record(spool: Spool, count: int) -> list[int]:
     return [spool.record(spool.produced * 1000, "r", "good", 0.9, 1.0, [float(i)]) for i in range(count)]
 
 
-
-
 @given(st.lists(st.sampled_from(["record", "flush", "ship", "reopen", "crash"]), max_size=30))
 @settings(max_examples=60, deadline=None)
 def test_numbers_have_no_gap_and_no_event_ships_twice(steps: list[str]) -> None:

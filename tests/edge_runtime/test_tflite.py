@@ -38,7 +38,13 @@ def network(path: Path) -> Path:
     softmax = tfl.SoftmaxOptionsT()
     softmax.beta = 1.0
     graph = tfl.SubGraphT()
-    graph.tensors = [tensor([1, 3], 1, "x"), tensor([2, 3], 2, "w"), tensor([2], 3, "b"), tensor([1, 2], 4, "z"), tensor([1, 2], 5, "p")]
+    graph.tensors = [
+        tensor([1, 3], 1, "x"),
+        tensor([2, 3], 2, "w"),
+        tensor([2], 3, "b"),
+        tensor([1, 2], 4, "z"),
+        tensor([1, 2], 5, "p"),
+    ]
     graph.inputs, graph.outputs = [0], [4]
     dense = operator(0, [0, 1, 2], [3], tfl.BuiltinOptions.FullyConnectedOptions, tfl.FullyConnectedOptionsT())
     graph.operators = [dense, operator(1, [3], [4], tfl.BuiltinOptions.SoftmaxOptions, softmax)]

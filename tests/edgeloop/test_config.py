@@ -36,7 +36,9 @@ def test_the_order_of_inputs_is_numbers_categories_time() -> None:
     assert parse_loop(LOOP).schema().names == ("a", "b", "mode", "hour")
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("5m", 300), ("1.5h", 5400), ("14d", 14 * 86400), ("2w", 14 * 86400)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("5m", 300), ("1.5h", 5400), ("14d", 14 * 86400), ("2w", 14 * 86400)]
+)
 def test_durations(text: str, seconds: float) -> None:
     found = Duration.parse(text)
     assert found.total_seconds() == seconds

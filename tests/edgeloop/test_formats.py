@@ -81,7 +81,22 @@ def test_manifests_round_trip_with_the_same_digest(manifest: ReleaseManifest) ->
 def rollout(**changes: object) -> RolloutDocument:
     stable, candidate = ReleaseRef("r1", 1, "a" * 64), ReleaseRef("r2", 2, "b" * 64)
     found = RolloutDocument(
-        1, "pump", 3, stable, candidate, "salt", "other", (2500, 10000), 0, 2500, 0, False, "running", "", datetime(2024, 1, 1, tzinfo=UTC), 90
+        1,
+        "pump",
+        3,
+        stable,
+        candidate,
+        "salt",
+        "other",
+        (2500, 10000),
+        0,
+        2500,
+        0,
+        False,
+        "running",
+        "",
+        datetime(2024, 1, 1, tzinfo=UTC),
+        90,
     )
     return msgspec.structs.replace(found, **changes)
 
@@ -111,7 +126,26 @@ def test_no_bytes_crash_a_reader(content: bytes) -> None:
 
 
 def test_a_newer_version_says_upgrade_and_unknown_keys_are_read_over() -> None:
-    status = DeviceStatus(1, "pump", "d", datetime.now(UTC), 1, 0, 0, 0, 0, "", "", False, UpdateState("idle", "", datetime.now(UTC)), {}, {}, 0, 0, "")
+    status = DeviceStatus(
+        1,
+        "pump",
+        "d",
+        datetime.now(UTC),
+        1,
+        0,
+        0,
+        0,
+        0,
+        "",
+        "",
+        False,
+        UpdateState("idle", "", datetime.now(UTC)),
+        {},
+        {},
+        0,
+        0,
+        "",
+    )
     document = msgspec.json.decode(status.encode())
     assert decode_status(msgspec.json.encode({**document, "new": 1})) == status
     with pytest.raises(DataError, match="Upgrade"):

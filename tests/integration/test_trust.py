@@ -54,7 +54,9 @@ def release_to_everyone(site: Site, day: float) -> str:
     from fleet.gate import Decision
     from fleet.rollouts import conclude, publish_rollout
 
-    publish_rollout(site.store, site.centre.keys, conclude(document, Decision("promote", "test"), site.clock.now), site.clock.now)
+    publish_rollout(
+        site.store, site.centre.keys, conclude(document, Decision("promote", "test"), site.clock.now), site.clock.now
+    )
     return document.candidate.sha256
 
 
@@ -166,7 +168,12 @@ def test_publish_refuses_what_has_no_pass_for_its_very_digest(site: Site) -> Non
     artefacts = {a.target: candidate.model for a in candidate.manifest.models}
     manifest, verdict = candidate.manifest.encode(), candidate.verdict.encode()
     attempts = [
-        (manifest.replace(b'"latency_budget_ms":50.0', b'"latency_budget_ms":51.0'), artefacts, verdict, "a verdict holds for one digest"),
+        (
+            manifest.replace(b'"latency_budget_ms":50.0', b'"latency_budget_ms":51.0'),
+            artefacts,
+            verdict,
+            "a verdict holds for one digest",
+        ),
         (manifest, {t: m + b" " for t, m in artefacts.items()}, verdict, "the manifest of r0002 names"),
         (manifest, artefacts, verdict.replace(b'"passed":true', b'"passed":false'), "did not pass its gates"),
     ]

@@ -1,0 +1,60 @@
+"""Batches for tests: sealed by the device's own code, then bent."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from hashlib import sha256
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from edge_runtime.sealing import seal_batch
+from edge_runtime.settings import DeviceSettings
+from edge_runtime.spool import Event
+from edgeloop.layout import BatchName
+from tests.site import START, Site
+
+MICROSECONDS = 1_000_000
+
+
+def events(first: int, count: int, **changes: object) -> list[Event]:
+    start = int(START.timestamp()) * MICROSECONDS
+    found = [
+        Event(first + i, start + (first + i) * MICROSECONDS, None, "good", 0.9, 5.0, [1.0, math.nan, 0.0, 3.0])
+        for i in range(count)
+    ]
+    for event in found:
+        for name, value in changes.items():
+            setattr(event, name, value)
+    return found
+
+
+def seal(site: Site, rows: list[Event], device: str = "d1", epoch: int = 7) -> tuple[str, bytes]:
+    """Path and content of a batch as a device makes it."""
+    settings = DeviceSettings(1, "pump", device, "memory://", site.config.schema(), site.config.device)
+    batch = seal_batch(rows, settings, epoch, 0, START + timedelta(hours=1))
+    return f"{site.config.layout.inbox}/{device}/{batch.name}", batch.content
+
+
+def rewrite(
+    site: Site, content: bytes, change: object = None, words: dict[str, str] | None = None, first: int = 1
+) -> tuple[str, bytes]:
+    """The batch with its table or its words changed, and a name that fits the new bytes."""
+    file = pq.ParquetFile(pa.BufferReader(content))
+    table = file.read()
+    kept = {k.decode(): v.decode() for k, v in file.metadata.metadata.items() if k.startswith(b"edgeloop")}
+    table = (change(table) if callable(change) else table).replace_schema_metadata(None)
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({k: v for k, v in {**kept, **(words or {})}.items() if v})
+    return named(site, sink.getvalue().to_pybytes(), first)
+
+
+def named(site: Site, content: bytes, first: int = 1, device: str = "d1") -> tuple[str, bytes]:
+    return f"{site.config.layout.inbox}/{device}/{BatchName(7, first, sha256(content).hexdigest())}", content
+
+
+def column(name: str, values: object, kind: pa.DataType) -> object:
+    return lambda table: table.set_column(table.schema.get_field_index(name), name, pa.array(values, kind))

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pytest
+
+from edgeloop.errors import StoreError
+from ingest.aggregates import update_aggregates
+from ingest.completeness import completeness
+from ingest.plan import decode_plan
+from ingest.run import ingest
+from tests.ingest.batches import column, events, named, rewrite, seal
+from tests.site import START, BentStore, Site, link_down, make_site
+
+NOW = START + timedelta(days=1)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return make_site(tmp_path)
+
+
+def put(site: Site, path: str, content: bytes) -> str:
+    site.store.create(path, content)
+    return path
+
+
+def run(site: Site):  # type: ignore[no-untyped-def]
+    return ingest(site.store, site.lake, site.config, NOW)
+
+
+def count(
+    site: Site, query: str = "SELECT count(*), count(DISTINCT (device, epoch, seq)) FROM events"
+) -> tuple[int, ...]:
+    (row,) = site.lake.connect(events=None, batches=None, labels=None).execute(query).fetchall()
+    return tuple(row)
+
+
+def test_late_reordered_and_sent_again_every_row_is_there_once(site: Site) -> None:
+    first, second, third = (seal(site, events(1 + 50 * i, 50)) for i in range(3))
+    put(site, *third)
+    put(site, *first)
+    assert run(site).rows == 100
+    put(site, *second)
+    assert run(site).rows == 50
+    put(site, *first)  # the reply was lost, so the device sends it again after it was taken and deleted
+    report = run(site)
+    assert (report.rows, report.duplicates, report.rejected) == (0, 1, 0)
+    assert count(site) == (150, 150)
+    assert not list(site.store.list(site.config.layout.inbox))
+    assert run(site).plan == 0
+
+
+def test_an_overlap_with_other_content_is_rejected_with_the_remedy(site: Site) -> None:
+    put(site, *seal(site, events(1, 50)))
+    run(site)
+    put(site, *seal(site, events(40, 50)))
+    assert run(site).rejected == 1
+    (reason,) = (e.path for e in site.store.list(site.config.layout.quarantine) if e.path.endswith(".reason.json"))
+    assert "40 to 89 overlap" in site.store.read(reason).decode()
+    assert "new epoch" in site.store.read(reason).decode()
+    assert count(site) == (50, 50)
+
+
+def hostile(site: Site) -> dict[str, Callable[[], tuple[str, bytes]]]:
+    """What a broken or hostile device may send, and a word of the reason that must be given."""
+    _, good = seal(site, events(1, 5))
+    inbox = site.config.layout.inbox
+    seconds = "timestamp[us, tz=UTC]"
+    times = pa.timestamp("us", tz="UTC")
+    assert str(times) == seconds
+
+    def bent(change: object = None, **words: str) -> Callable[[], tuple[str, bytes]]:
+        return lambda: rewrite(site, good, change, {f"edgeloop.{k}": v for k, v in words.items()})
+
+    far = int((NOW + timedelta(days=3)).timestamp() * 1e6)
+    return {
+        "not what its name says": lambda: (seal(site, events(1, 5))[0], good[:-1] + b"x"),
+        "no Parquet": lambda: named(site, good[:200]),
+        "0 bytes": lambda: named(site, b""),
+        "no Parquet file": lambda: named(site, b"PAR1" + b"\0" * 300 + b"PAR1"),
+        "is not <epoch>": lambda: (f"{inbox}/d1/data.parquet", good),
+        "not at inbox/<device>": lambda: (f"{inbox}/d1/deeper/{named(site, good)[0].rpartition('/')[2]}", good),
+        "device is 'd1'": lambda: named(site, good, device="d2"),
+        "loop is 'other'": bent(loop="other"),
+        "epoch is '8'": bent(epoch="8"),
+        "features is": bent(features="0" * 64),
+        "event schema 2": bent(schema="2"),
+        "schema is ''": bent(schema=""),
+        "shed is '-1'": bent(shed="-1"),
+        "sealed_at is no time": bent(sealed_at="yesterday"),
+        "columns differ": bent(lambda t: t.drop_columns(["weight"])),
+        "columns differ from the loop's: extra": bent(lambda t: t.append_column("extra", pa.array([1] * 5))),
+        "types": bent(column("f_a", ["x"] * 5, pa.string())),
+        "do not rise": bent(column("seq", [1, 2, 2, 3, 4], pa.int64())),
+        "from the one in its name": bent(column("seq", [2, 3, 4, 5, 6], pa.int64())),
+        "'seq' with null values": bent(column("seq", [1, 2, None, 4, 5], pa.int64())),
+        "outside 2000": bent(column("ts", [0] * 5, times)),
+        "Set the device's clock": bent(column("ts", [far] * 5, times)),
+        "weights": bent(column("weight", [1, 1, 0.5, 1, 1], pa.float32())),
+        "weights under 1 or without end": bent(column("weight", [1, 1, float("nan"), 1, 1], pa.float32())),
+        "confidences": bent(column("confidence", [2.0] * 5, pa.float32())),
+        "no class of the loop": bent(column("prediction", ["evil"] * 5, pa.string())),
+        "0 rows": bent(lambda t: t.slice(0, 0)),
+        "rows, 1 to": lambda: rewrite(site, seal(site, events(1, 5))[1], lambda t: pa.concat_tables([t] * 20_001)),
+        "unpacks to": bent(lambda t: t.set_column(0, "seq", pa.array(["x" * 60_000_000] * 5))),
+    }
+
+
+def test_every_hostile_batch_is_quarantined_with_its_reason_and_stops_nothing(site: Site) -> None:
+    expected = {}
+    for word, make in hostile(site).items():
+        path, content = make()
+        if path not in expected:
+            expected[put(site, path, content)] = word
+    put(site, *seal(site, events(1, 5), device="honest"))
+    report = run(site)
+    plan = decode_plan(site.store.read(site.config.layout.plan(1)))
+    reasons = {bad.path: bad.reason for bad in plan.rejected}
+    assert {p: w for p, w in expected.items() if p not in reasons} == {}
+    for path, word in expected.items():
+        assert word in reasons[path], (word, reasons[path])
+    assert (report.batches, report.rows) == (1, 5)
+    assert count(site) == (5, 5)
+    quarantined = {e.path for e in site.store.list(site.config.layout.quarantine)}
+    assert len(quarantined) == 2 * len(expected)
+
+
+def test_a_store_that_fails_in_the_middle_loses_and_doubles_nothing(site: Site) -> None:
+    for i in range(3):
+        put(site, *seal(site, events(1 + 50 * i, 50)))
+    with pytest.raises(StoreError):
+        ingest(
+            BentStore(site.store, before=lambda verb, _: link_down() if verb == "delete" else None),
+            site.lake,
+            site.config,
+            NOW,
+        )
+    report = run(site)
+    assert report.recovered
+    assert count(site) == (150, 150)
+    assert not list(site.store.list(site.config.layout.inbox))
+
+
+def test_bad_labels_are_quarantined_and_good_ones_taken(site: Site) -> None:
+    import pyarrow.parquet as pq
+
+    from edgeloop.events import LABELS
+
+    row = {"device": "d1", "ts": START, "label": "good", "known_at": START}
+    for name, rows in {
+        "good": [row],
+        "stranger": [{**row, "label": "evil"}],
+        "late": [{**row, "known_at": NOW + timedelta(days=9)}],
+    }.items():
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(rows, schema=LABELS), sink)
+        put(site, site.config.layout.label_file("lab", name), sink.getvalue().to_pybytes())
+    put(site, site.config.layout.label_file("lab", "torn"), b"PAR1")
+    report = run(site)
+    assert (report.labels, report.rejected) == (1, 3)
+    assert not list(site.store.list(site.config.layout.labels))
+
+
+def test_the_books_say_what_is_missing_and_aggregates_follow_late_data(site: Site) -> None:
+    put(site, *seal(site, events(1, 50)))
+    put(site, *seal(site, events(101, 50)))
+    run(site)
+    (books,) = completeness(site.store, site.lake, site.config.layout).to_pylist()
+    assert (books["produced"], books["ingested"], books["missing"], books["quarantined"]) == (150, 100, 50, 0)
+    assert update_aggregates(site.lake)["device_hourly"] == 1
+    assert update_aggregates(site.lake) == {"device_hourly": 0, "feature_hourly": 0}
+    put(site, *seal(site, events(51, 50)))
+    ingest(site.store, site.lake, site.config, NOW + timedelta(hours=1))
+    update_aggregates(site.lake)
+    hourly = site.lake.connect(device_hourly=None).execute("SELECT sum(events), count(*) FROM device_hourly").fetchall()
+    assert hourly == [(150, 1)]
+    features = (
+        site.lake.connect(feature_hourly=None)
+        .execute("SELECT feature, events, missing, mean FROM feature_hourly ORDER BY 1")
+        .fetchall()
+    )
+    assert features == [("f_a", 150, 0, 1.0), ("f_hour", 150, 0, 3.0), ("f_mode", 150, 0, 0.0)]  # f_b was never there
+
+
+def test_plans_round_trip(site: Site) -> None:
+    put(site, *seal(site, events(1, 50)))
+    put(site, *named(site, b"junk"))
+    run(site)
+    plan = decode_plan(site.store.read(site.config.layout.plan(1)))
+    assert decode_plan(plan.encode()) == plan
+    assert msgspec.json.decode(plan.encode())["version"] == 1

@@ -1,0 +1,166 @@
+"""The whole loop, by the command line, on slices of real data."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def edgeloop(*arguments: str, directory: Path, code: int = 0) -> str:
+    """Run the command; its stdout."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from edgeloop.cli import main; main()", *arguments],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout if code == 0 else done.stderr
+
+
+def backtest(loop: Path, data: Path, directory: Path) -> dict:  # type: ignore[type-arg]
+    out = edgeloop(
+        "backtest",
+        str(loop),
+        str(data),
+        "--store",
+        str(directory / "store"),
+        "--workdir",
+        str(directory / "work"),
+        "--json",
+        directory=directory,
+    )
+    summary: dict = json.loads(out)  # type: ignore[type-arg]
+    assert json.loads((directory / "work/report/summary.json").read_text()) == summary
+    events = summary["events"]
+    assert events["produced"] == events["ingested"] + events["shed"] + events["missing"]
+    return summary
+
+
+def test_the_loop_closes_with_a_kill_an_outage_and_a_damaged_batch(tmp_path: Path) -> None:
+    data = tmp_path / "air.parquet"
+    duckdb.sql(
+        f"""COPY (SELECT * FROM '{EXAMPLES}/air_quality/air_quality.parquet'
+        WHERE station IN ('Dongsi', 'Gucheng', 'Tiantan', 'Wanliu') AND time < TIMESTAMPTZ '2013-06-20') TO '{data}'"""
+    )
+    text = (EXAMPLES / "air_quality/loop.toml").read_text().partition("[backtest]")[0]
+    text = text.replace('every = "91d"', 'every = "28d"').replace("trees = 40", "trees = 12")
+    loop = tmp_path / "loop.toml"
+    loop.write_text(
+        text
+        + """
+[backtest]
+seed = "42d"
+tick = "7d"
+period = "28d"
+joins = { Wanliu = "56d" }
+[backtest.faults]
+kill = ["Dongsi@60d", "Gucheng@60d", "Tiantan@75d"]
+offline = ["Gucheng@63d+21d"]
+corrupt = ["Tiantan@50d"]
+"""
+    )
+    summary = backtest(loop, data, tmp_path)
+    # Every reading played is in the books: all rows of three stations, and of the fourth since it joined.
+    rows = duckdb.sql(
+        f"""SELECT count(*) FROM '{data}' WHERE station <> 'Wanliu'
+        OR time >= (SELECT min(time) FROM '{data}') + INTERVAL 56 DAY"""
+    ).fetchall()
+    assert summary["events"]["produced"] == rows[0][0]
+    assert summary["events"]["missing"] == 7 * 24  # the damaged batch, and nothing else
+    assert len(summary["releases"]) >= 1
+    assert summary["rollouts"][0]["verdict"] == "promote"
+    assert 0.3 < summary["accuracy"]["loop"] <= 1
+    assert [p["rows"] > 0 for p in summary["by_period"]] == [True] * len(summary["by_period"])
+    details = (tmp_path / "work/report/index.html").read_text()
+    assert "was killed with -9" in details
+    assert "had no link for 21 days" in details
+    once = duckdb.sql(
+        f"SELECT count(*), count(DISTINCT (device, epoch, seq)) FROM '{tmp_path}/store/loops/beijing-air/lake/events/**/*.parquet'"
+    )
+    assert once.fetchall() == [(summary["events"]["ingested"],) * 2]
+
+    # What it left behind is a deployment like any other.
+    site = ("--store", str(tmp_path / "store"))
+    keys = ("--keys", str(tmp_path / "work/keys"))
+    releases = json.loads(edgeloop("release", "list", str(loop), *site, *keys, "--json", directory=tmp_path))[
+        "releases"
+    ]
+    assert {r["sha256"] for r in releases} == {r["sha256"] for r in summary["releases"]}
+    fleet = json.loads(edgeloop("fleet", "status", str(loop), *site, "--json", directory=tmp_path))["devices"]
+    assert len(fleet) == 4
+    rollout = json.loads(edgeloop("rollout", "status", str(loop), *site, *keys, "--json", directory=tmp_path))
+    assert json.loads(edgeloop("rollout", "pause", str(loop), *site, *keys, "--json", directory=tmp_path))["paused"]
+    device = tmp_path / "work/devices/Dongsi"
+    line = json.dumps({"pm10": 80.0, "temp": 20.0, "wd": "N"}) + "\n"
+    ran = subprocess.run(
+        [sys.executable, "-c", "from edgeloop.cli import main; main()", "device", "run", str(device), "--json"],
+        input=line + "junk\n" + line,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    status = json.loads(ran.stdout)
+    assert status["release"] in {rollout["stable"]["sha256"], (rollout["candidate"] or rollout["stable"])["sha256"]}
+    assert status["spooled"] == 0
+    assert "no reading, skipped" in ran.stderr
+    assert json.loads(edgeloop("ingest", str(loop), *site, "--json", directory=tmp_path))["rows"] == 2
+    assert (
+        json.loads(edgeloop("device", "status", str(device), "--json", directory=tmp_path))["acked"] == status["acked"]
+    )
+    shown = edgeloop("release", "show", str(loop), releases[0]["id"], *site, *keys, directory=tmp_path)
+    assert "events version" in shown
+
+
+def test_the_gas_turbine_challenger_for_2014_is_not_promoted(tmp_path: Path) -> None:
+    """NOx over the median of the training year; four devices, each a quarter of every year. Retraining on all that came
+    before makes 2014 worse, and the loop must notice before it is everywhere."""
+    data = tmp_path / "gas.parquet"
+    duckdb.sql(
+        f"""COPY (
+        WITH numbered AS (
+            SELECT *, row_number() OVER (PARTITION BY year ORDER BY "row") - 1 AS k, count(*) OVER (PARTITION BY year) AS n
+            FROM '{EXAMPLES}/gas_turbine/gas_turbine.parquet'
+        ),
+        cut AS (SELECT *, 4 * k // n AS block FROM numbered)
+        SELECT
+            'turbine-' || (block + 1)::INTEGER AS turbine,
+            make_timestamptz(year::BIGINT, 1, 1, 0, 0, 0, 'UTC')
+                + to_hours((4 * (row_number() OVER (PARTITION BY year, block ORDER BY k) - 1))::INTEGER) AS time,
+            "at", ap, ah, afdp, gtep, tit, tat, tey, cdp,
+            CASE WHEN nox > (SELECT median(nox) FROM numbered WHERE year = 2011) THEN 'high' ELSE 'low' END AS level
+        FROM cut) TO '{data}'"""
+    )
+    loop = tmp_path / "loop.toml"
+    loop.write_text((EXAMPLES / "gas_turbine/loop.toml").read_text().replace('tick = "28d"', 'tick = "61d"'))
+    summary = backtest(loop, data, tmp_path)
+    assert summary["events"] == {"produced": 36733, "ingested": 36733, "shed": 0, "missing": 0}
+    for_2014 = {r["id"] for r in summary["releases"] if r["created"].startswith(("2013-12", "2014-01"))}
+    assert not [r for r in summary["rollouts"] if r["release"] in for_2014 and r["verdict"] == "promote"]
+    in_2014 = next(p for p in summary["by_period"] if p["start"].startswith(("2013-12-31", "2014-01")))
+    assert in_2014["accuracy"]["loop"] >= in_2014["accuracy"]["ceiling"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("backtest", "none.toml", "x.csv"), 2, "edgeloop init"),
+        (("init", "none.csv", "--label", "y"), 3, "no such file"),
+        (("release", "list", "none.toml", "--store", "s", "--keys", "k"), 2, "none.toml cannot be read"),
+        (("ui", "nowhere"), 2, "make demo"),
+        (("device", "status", "nowhere"), 2, "device create"),
+        (("nonsense",), 2, "No such command"),
+    ],
+)
+def test_errors_name_the_remedy_and_have_their_exit_code(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    assert says in edgeloop(*arguments, directory=tmp_path, code=code)

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from edgeloop.config import parse_loop
+from edgeloop.errors import ConfigError, DataError
+from pipelines.backtest.history import read_history, write_readings
+from pipelines.backtest.scenario import plan_scenario
+from pipelines.backtest.starter import starter_loop
+from tests.site import LOOP, START
+
+CONFIG = parse_loop(LOOP)
+
+
+def rows(count: int = 10, **columns: Callable[[int], Any]) -> pa.Table:
+    made = {
+        "device": lambda i: f"d{i % 2}",
+        "time": lambda i: START + timedelta(hours=i),
+        "a": lambda i: i * 0.5,
+        "b": lambda i: -i,
+        "mode": lambda i: "slow",
+        "state": lambda i: ("good", "bad")[i % 3 > 1],
+        **columns,
+    }
+    return pa.table({name: [value(i) for i in range(count)] for name, value in made.items() if value})
+
+
+def write(path: Path, table: pa.Table) -> str:
+    if path.suffix == ".csv":
+        pyarrow.csv.write_csv(table, path)
+    else:
+        pq.write_table(table, path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("time", "unit"),
+    [
+        (lambda i: START + timedelta(hours=i), "times"),
+        (lambda i: (START + timedelta(hours=i)).replace(tzinfo=None), "times without a zone"),
+        (lambda i: (START + timedelta(hours=i)).isoformat(), "text"),
+        (lambda i: int((START + timedelta(hours=i)).timestamp()), "seconds"),
+        (lambda i: int((START + timedelta(hours=i)).timestamp() * 1e3), "milliseconds"),
+        (lambda i: int((START + timedelta(hours=i)).timestamp() * 1e6), "microseconds"),
+        (lambda i: int((START + timedelta(hours=i)).timestamp()) * 10**9, "nanoseconds"),
+        (lambda i: float((START + timedelta(hours=i)).timestamp()), "seconds, float"),
+    ],
+)
+def test_times_in_any_form_are_the_same_moments(tmp_path: Path, time: Callable[[int], Any], unit: str) -> None:
+    found = read_history([write(tmp_path / "x.parquet", rows(time=time))], CONFIG)
+    assert found.span == (START, START + timedelta(hours=9)), unit
+
+
+def test_csv_parquet_and_globs_read_alike(tmp_path: Path) -> None:
+    whole = rows(10)
+    one = read_history([write(tmp_path / "whole.parquet", whole)], CONFIG)
+    write(tmp_path / "part-1.csv", whole.slice(0, 4))
+    write(tmp_path / "part-2.csv", whole.slice(4))
+    many = read_history([str(tmp_path / "part-*.csv")], CONFIG)
+    assert one.table.equals(many.table)
+    assert one.devices == ["d0", "d1"]
+
+
+def test_equal_times_move_on_and_unusable_rows_are_left_out_with_a_note(tmp_path: Path) -> None:
+    table = rows(6, time=lambda i: None if i == 5 else START, device=lambda i: None if i == 4 else "Pump 1/ä")
+    found = read_history([write(tmp_path / "x.parquet", table)], CONFIG)
+    ts = found.table["ts"].to_pylist()
+    assert [t - ts[0] for t in ts] == [timedelta(microseconds=i) for i in range(4)]
+    assert any("2 rows without a device" in note for note in found.notes)
+    assert any("3 rows share device and time" in note for note in found.notes)
+    assert any("cannot be part of a path" in note for note in found.notes)
+    (device,) = found.devices
+    assert device.startswith("Pump-1")
+    files = write_readings(found, tmp_path / "readings", {}, START + timedelta(days=1))
+    assert pq.read_table(files[device]).column_names == ["ts", "a", "b", "mode"]
+
+
+def test_without_device_and_time_rows_are_cut_into_blocks_in_parallel(tmp_path: Path) -> None:
+    config = parse_loop(LOOP.replace('device = "device"\ntime = "time"', 'devices = 4\ninterval = "10m"'))
+    found = read_history([write(tmp_path / "x.parquet", rows(10, device=None, time=None))], config)
+    assert found.devices == [f"device-{i}" for i in (1, 2, 3, 4)]
+    assert found.span == (datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, 0, 20, tzinfo=UTC))
+    assert found.table["a"].to_pylist() == [i * 0.5 for i in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("classes", "cuts", "value", "expected"),
+    [
+        ('["0", "1"]', "", lambda i: i % 2, ["0", "1", "0"]),
+        ('["0", "1"]', "", lambda i: float(i % 2), ["0", "1", "0"]),
+        ('["false", "true"]', "", lambda i: i % 2 == 1, ["false", "true", "false"]),
+        ('["-1", "0", "1"]', "", lambda i: i - 1, ["-1", "0", "1"]),
+        ('["low", "mid", "high"]', "cuts = [1.0, 2.0]", lambda i: float(i), ["low", "mid", "high"]),
+        ('["good", "bad"]', "", lambda i: None if i == 1 else "bad", ["bad", None, "bad"]),
+    ],
+)
+def test_labels_of_any_kind_become_classes(
+    tmp_path: Path, classes: str, cuts: str, value: Callable[[int], Any], expected: list[str]
+) -> None:
+    config = parse_loop(LOOP.replace('["good", "bad"]', f"{classes}\n{cuts}"))
+    found = read_history([write(tmp_path / "x.parquet", rows(3, state=value, device=lambda i: "d"))], config)
+    assert found.table["label"].to_pylist() == expected
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"state": None}, r"label\.column names 'state'.*It has|The table has"),
+        ({"a": None, "aa": lambda i: 1.0}, r"features names 'a'.*Did you mean 'aa'"),
+        ({"device": None}, r"table\.device names 'device'"),
+        ({"time": lambda i: [i]}, r"table\.time names 'time', which is of type .*\[\]"),
+        ({"time": lambda i: "never"}, r"no row has both"),
+        ({"time": lambda i: 2011}, r"no row has both"),
+        ({"state": lambda i: "ugly"}, r"label\.classes does not list: 'ugly' \(10 rows\)"),
+        ({"state": lambda i: None}, r"has no value in any row"),
+        ({"a": lambda i: "text"}, r"features\.numbers names 'a'.*features\.categories"),
+    ],
+)
+def test_each_thing_that_may_be_wrong_is_named(tmp_path: Path, columns: dict[str, Any], says: str) -> None:
+    path = write(tmp_path / "x.parquet", rows(10, **columns))
+    with pytest.raises(DataError, match=says):
+        read_history([path], CONFIG)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(DataError, match=r"torn\.parquet cannot be read"):
+        read_history([str(tmp_path / "torn.parquet")], CONFIG)
+    with pytest.raises(DataError, match="no such file"):
+        read_history([str(tmp_path / "*.csv")], CONFIG)
+    with pytest.raises(DataError, match="holds no rows"):
+        read_history([write(tmp_path / "empty.parquet", rows(0))], CONFIG)
+
+
+def test_a_starter_loop_works_for_hundreds_of_odd_columns(tmp_path: Path) -> None:
+    odd: dict[str, Any] = {f'sensor "{n}" [°C]': (lambda i, n=n: float(i * n % 7)) for n in range(1, 301)}
+    odd |= {
+        "flat": lambda i: 1,
+        "serial": lambda i: f"serial {i}",
+        "when": lambda i: START + timedelta(days=i),
+        "état": lambda i: "xy"[i % 2],
+    }
+    path = write(tmp_path / "x.parquet", rows(200, **odd))
+    text, notes = starter_loop([path], label="state", device="device", time="time")
+    config = parse_loop(text)
+    assert config.label.classes == ("bad", "good")
+    assert len(config.features.numbers) == 302 - 42  # every seventh never changes
+    assert config.features.categories == {"état": ("x", "y")}
+    for column, reason in {"flat": "never changes", "serial": "more than 64", "when": "another time"}.items():
+        assert any(repr(column) in note and reason in note for note in notes)
+    history = read_history([path], config)
+    scenario = plan_scenario(config, *history.span, history.devices, quick=False)
+    assert 1 < len(scenario.ticks) <= 70
+    assert sum(tick.train for tick in scenario.ticks) >= 2
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"label": "stat", "devices": 2}, "--label names 'stat'"),
+        ({"label": "state"}, "--devices N"),
+        ({"label": "a", "devices": 2}, r"more than 50 distinct.*label\.cuts"),
+        ({"label": "state", "device": "device", "time": "mode"}, "no times that differ"),
+    ],
+)
+def test_a_starter_says_what_it_cannot_do(tmp_path: Path, options: dict[str, Any], says: str) -> None:
+    path = write(tmp_path / "x.parquet", rows(200))
+    with pytest.raises(DataError, match=says):
+        starter_loop([path], **options)
+
+
+def test_a_timeline_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"backtest\.seed of 6d leaves nothing"):
+        plan_scenario(CONFIG, START, START + timedelta(days=3), ["d"], quick=False)
+    faulty = parse_loop(LOOP + '[backtest.faults]\nkill = ["nobody@3d"]\n')
+    with pytest.raises(ConfigError, match=r"backtest\.faults\.kill names 'nobody'.*Its devices: d"):
+        plan_scenario(faulty, START, START + timedelta(days=30), ["d"], quick=False)

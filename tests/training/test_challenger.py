@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeloop.config import Gate
+from edgeloop.errors import DataError
+from tests.site import START, Site, fill_lake, make_site
+from training.boosting import BoostedTrees, round_thresholds, train
+from training.challenger import Champion, train_challenger
+from training.evaluation import Metrics
+from training.gates import judge
+from training.paired import paired_comparison
+from training.parity import ParityProof, prove
+from training.rows import pin, read_rows
+
+GAS = Path(__file__).parents[2] / "examples/gas_turbine/gas_turbine.parquet"
+DAY = timedelta(days=1)
+
+
+def challenge(site: Site, day: float, champion: Champion | None = None, number: int = 1):  # type: ignore[no-untyped-def]
+    return train_challenger(
+        site.lake, site.config, champion=champion, as_of=START + day * DAY, number=number, code_version="test"
+    )
+
+
+def gas() -> tuple[np.ndarray, np.ndarray]:
+    table = duckdb.sql(f"SELECT * FROM '{GAS}' ORDER BY year, \"row\"").to_arrow_table()
+    X = np.column_stack([table[c].to_numpy() for c in ("at", "ap", "ah", "afdp", "gtep", "tit", "tat", "tey", "cdp")])
+    return X.astype(np.float32), (table["nox"].to_numpy() > 65.542).astype(np.int64)
+
+
+def test_onnx_answers_as_lightgbm_on_all_of_the_gas_turbine() -> None:
+    # Its values lie on a coarse grid, so that thresholds rounded to the nearest float32 sent rows the other way.
+    X, y = gas()
+    trained = train(X[:7000], y[:7000], np.ones(7000, np.float32), ("low", "high"), {}, 7)
+    proof = prove(trained, trained.to_onnx(), X, 1e-5)
+    assert proof.holds
+    assert proof.rows == len(X)
+
+
+def test_a_model_that_answers_otherwise_is_no_proof() -> None:
+    X, y = gas()
+    one, other = (
+        train(X[:3000], y[:3000], np.ones(3000, np.float32), ("low", "high"), {"trees": n}, 7) for n in (10, 11)
+    )
+    assert prove(one, one.to_onnx(), X[:2000], 1e-5).holds
+    assert not prove(one, other.to_onnx(), X[:2000], 1e-5).holds
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=5))
+@settings(deadline=None)
+def test_a_rounded_threshold_keeps_every_float32_on_its_side(thresholds: list[float]) -> None:
+    text = "threshold=" + " ".join(repr(t) for t in thresholds)
+    rounded = [float(v) for v in round_thresholds(text).removeprefix("threshold=").split()]
+    for before, after in zip(thresholds, rounded, strict=True):
+        assert after == np.float32(after)
+        near = np.float32(before)
+        for x in (near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, np.float32(-np.inf))):
+            assert (float(x) <= before) == (x <= np.float32(after))
+
+
+def test_a_class_that_no_row_has_keeps_its_place() -> None:
+    X = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
+    trained = train(X, (X[:, 0] > 0) * 2, np.ones(400, np.float32), ("a", "b", "c"), {"trees": 3}, 7)
+    assert isinstance(trained, BoostedTrees)
+    assert trained.predict_proba(X).shape == (400, 3)
+    assert prove(trained, trained.to_onnx(), X, 1e-5).holds
+
+
+def test_the_same_rows_give_the_same_release(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    fill_lake(site, 24 * 8)
+    one, two = challenge(site, 8), challenge(site, 8)
+    assert one.model == two.model
+    assert one.manifest.sha256 == two.manifest.sha256
+    assert one.verdict.passed
+    lineage = one.manifest.lineage
+    assert (lineage.events_version, lineage.labels_version) == (1, 1)
+    assert lineage.rows + one.metrics.rows == 3 * 24 * 8
+
+
+def test_no_row_is_seen_before_its_label_is_known_and_the_last_word_counts(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    fill_lake(site, 48, devices=1)
+    pinned = pin(site.lake)
+    early = read_rows(site.lake, site.config, pinned, START + 1.5 * DAY)
+    assert len(early) == 36
+    correction = {
+        "device": "d0",
+        "ts": START,
+        "known_at": START + 10 * DAY,
+        "source": "lab",
+        "ingested_at": START + 10 * DAY,
+    }
+    was = site.config.label.classes[early.y[0]]
+    other = "good" if was == "bad" else "bad"
+    table = site.lake.table("labels")
+    assert table is not None
+    site.lake.append(
+        "labels", pa.Table.from_pylist([{**correction, "label": other}], schema=pa.schema(table.schema().to_arrow()))
+    )
+    for as_of, pinned_now, expected in ((9, pin(site.lake), was), (10, pin(site.lake), other), (10, pinned, was)):
+        rows = read_rows(site.lake, site.config, pinned_now, START + as_of * DAY)
+        assert site.config.label.classes[rows.y[0]] == expected
+
+
+def test_a_worse_challenger_is_stopped_and_says_why(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    fill_lake(site, 24 * 6)
+    champion = challenge(site, 6)
+    fill_lake(site, 24 * 12, wrong=0.95, since=START + 6 * DAY)  # labels go bad, so what is learned is worse …
+    fill_lake(site, 24 * 3, since=START + 18 * DAY)  # … and the validation window is good again
+    worse = train_challenger(
+        site.lake,
+        site.config,
+        champion=Champion(champion.manifest, champion.model),
+        as_of=START + 21 * DAY,
+        number=2,
+        code_version="test",
+    )
+    assert not worse.verdict.passed
+    assert "neither may lose more than 0.000" in worse.verdict.reason
+    paired = paired_comparison(
+        site.lake, site.config, champion.model, worse.model, since=START + 18 * DAY, as_of=START + 21 * DAY
+    )
+    assert paired.rows > 200
+    assert paired.difference < 0
+    assert paired.low <= paired.difference <= paired.high
+
+
+def test_every_gate_can_fail_by_itself() -> None:
+    good = Metrics(500, 0.8, 0.7, 0.5, {"d1": 0.9, "d2": 0.7})
+    proof = ParityProof(500, 1e-7, 0, 1e-5)
+    rules = Gate(min_rows=100, min_accuracy=0.5, max_regression=0.01, worst_device=0.05)
+
+    def failed(challenger: Metrics = good, parity: ParityProof = proof) -> list[str]:
+        verdict = judge("x", challenger, good, {"d1": 250, "d2": 250}, parity, rules, START)
+        assert verdict.passed == all(c.passed for c in verdict.checks)
+        return [c.name for c in verdict.checks if not c.passed]
+
+    assert failed() == []
+    assert failed(parity=ParityProof(500, 1e-3, 0, 1e-5)) == ["parity"]
+    assert failed(Metrics(50, 0.8, 0.7, 0.5, good.by_device)) == ["enough rows"]
+    assert failed(Metrics(500, 0.8, 0.6, 0.5, good.by_device)) == ["no regression"]
+    assert failed(Metrics(500, 0.8, 0.7, 0.5, {"d1": 0.8, "d2": 0.9})) == ["worst device"]
+    assert failed(Metrics(500, 0.4, 0.7, 0.5, good.by_device)) == ["minimum", "no regression"]
+
+
+def test_too_little_to_learn_from_is_said(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    with pytest.raises(DataError, match="no events yet"):
+        challenge(site, 1)
+    fill_lake(site, 3, devices=1)
+    with pytest.raises(DataError, match=r"class\(es\)|labelled rows"):
+        challenge(site, 0.1)
