@@ -128,7 +128,6 @@ def step_rollout(centre: Centre, config: LoopConfig) -> tuple[RolloutDocument | 
     Returns:
         The document in force now (None before the first release), and the decision taken, if one was.
     """
-    now = centre.clock()
     current = read_current(centre.store, centre.keys, config.name)
     releases = list_releases(centre.store, centre.keys, config.name)
     if releases and releases[-1].manifest.counter > _last_counter(centre, config):

@@ -22,8 +22,11 @@ from ingest.plan import AcceptedBatch
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_ROWS = 100_000
-MAX_EXPANDED = 256 * 1024 * 1024
+MAX_EXPANDED = 64 * 1024 * 1024
 """A file of a few hundred bytes can claim to unpack to gigabytes; the footer says so before anything is unpacked."""
+
+TEXT = ("release", "prediction")
+LONGEST_TEXT = 256
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 FUTURE = timedelta(days=1)
@@ -60,14 +63,34 @@ def check_batch(path: str, content: bytes, config: LoopConfig, now: datetime) ->
 def read_batch(content: bytes, config: LoopConfig) -> pa.Table:
     """The rows of a batch, with exactly the columns of `batch_schema`. Raises `DataError`."""
     expected = batch_schema(config.schema())
-    file = _open(content)
+    file = _open(content, TEXT)
     if file.schema_arrow.names != expected.names:
         odd = sorted(set(file.schema_arrow.names) ^ set(expected.names))
         raise DataError(f"its columns differ from the loop's: {', '.join(odd[:8]) or 'another order'}.")
+    for field in expected:
+        if pa.types.is_string(field.type) != _is_text(file.schema_arrow.field(field.name).type):
+            raise DataError(
+                f"its column {field.name} is {file.schema_arrow.field(field.name).type}, expected {field.type}."
+            )
     try:
-        return file.read().cast(expected)
+        table = file.read()
+        _demand_short_text(table)
+        return table.cast(expected)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"its columns cannot be read as the loop's types: {_first_line(error)}.") from error
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_dictionary(kind)
+
+
+def _demand_short_text(table: pa.Table) -> None:
+    # One long value in a dictionary is small in the file and in memory, and huge once every row has a copy of its own.
+    for name in TEXT:
+        for chunk in table[name].chunks:
+            longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
+            if longest > LONGEST_TEXT:
+                raise DataError(f"its column {name} has a value of {longest} bytes, at most {LONGEST_TEXT} are taken.")
 
 
 def check_labels(content: bytes, config: LoopConfig, now: datetime) -> pa.Table:
@@ -100,9 +123,9 @@ def _place(path: str, config: LoopConfig) -> tuple[str, BatchName]:
     return check_id("device id", parts[0]), BatchName.parse(parts[1])
 
 
-def _open(content: bytes) -> pq.ParquetFile:
+def _open(content: bytes, read_dictionary: tuple[str, ...] = ()) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(pa.BufferReader(content))
+        file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(read_dictionary))
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         expanded = sum(group.total_byte_size for group in groups)
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -95,7 +95,8 @@ def hostile(site: Site) -> dict[str, Callable[[], tuple[str, bytes]]]:
         "sealed_at is no time": bent(sealed_at="yesterday"),
         "columns differ": bent(lambda t: t.drop_columns(["weight"])),
         "columns differ from the loop's: extra": bent(lambda t: t.append_column("extra", pa.array([1] * 5))),
-        "types": bent(column("f_a", ["x"] * 5, pa.string())),
+        "f_a is string, expected float": bent(column("f_a", ["x"] * 5, pa.string())),
+        "a value of 9000000 bytes": bent(column("prediction", ["x" * 9_000_000] * 5, pa.string())),
         "do not rise": bent(column("seq", [1, 2, 2, 3, 4], pa.int64())),
         "from the one in its name": bent(column("seq", [2, 3, 4, 5, 6], pa.int64())),
         "'seq' with null values": bent(column("seq", [1, 2, None, 4, 5], pa.int64())),
@@ -107,7 +108,7 @@ def hostile(site: Site) -> dict[str, Callable[[], tuple[str, bytes]]]:
         "no class of the loop": bent(column("prediction", ["evil"] * 5, pa.string())),
         "0 rows": bent(lambda t: t.slice(0, 0)),
         "rows, 1 to": lambda: rewrite(site, seal(site, events(1, 5))[1], lambda t: pa.concat_tables([t] * 20_001)),
-        "unpacks to": bent(lambda t: t.set_column(0, "seq", pa.array(["x" * 60_000_000] * 5))),
+        "unpacks to": bent(column("prediction", [str(i) + "x" * 14_000_000 for i in range(5)], pa.string())),
     }
 
 
