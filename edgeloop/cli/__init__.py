@@ -73,6 +73,3 @@ def main() -> None:
         remedy = "Install the side it belongs to: pip install 'edgeloop[edge]' or 'edgeloop[centre]'."
         fail(ConfigError(f"this needs {error.name}, which is not installed.", remedy=remedy))
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; nothing is left half done", file=sys.stderr)
-        sys.exit(130)
