@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.centre import Centre, asset_prefix
+from assets.centre import Centre, asset_prefix, loop_owners
 from assets.evidence import gather
 from assets.trainings import Training, newest_training, read_training
 from edgeloop.config import LoopConfig
@@ -21,7 +21,7 @@ from fleet.roster import read_roster
 def delivery_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
     """The assets of one loop's delivery."""
     prefix = asset_prefix(config)
-    owners = [config.loop.owner] if "@" in config.loop.owner else None
+    owners = loop_owners(config)
 
     @dg.asset(
         key=[prefix, "release"],

@@ -9,7 +9,7 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.centre import Centre, asset_prefix
+from assets.centre import Centre, asset_prefix, loop_asset, loop_owners
 from assets.plots import bars
 from edgeloop.config import LoopConfig
 from fleet.releases import read_release
@@ -23,17 +23,7 @@ from ingest.run import ingest
 def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
     """The assets of one loop's intake, in the order in which they depend on each other."""
     prefix = asset_prefix(config)
-    owners = [config.loop.owner] if "@" in config.loop.owner else None
-
-    def spec(name: str, group: str, description: str, kinds: set[str], deps: list[str] | None = None) -> dg.AssetSpec:
-        return dg.AssetSpec(
-            [prefix, name],
-            deps=[[prefix, d] for d in deps or []],
-            group_name=group,
-            description=description,
-            kinds=kinds,
-            owners=owners,
-        )
+    owners = loop_owners(config)
 
     rejects = dg.AssetCheckSpec(
         "no_batch_rejected", asset=[prefix, "batches"], description="No batch of this run went to quarantine."
@@ -42,9 +32,15 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
     @dg.multi_asset(
         name=f"{prefix}_take_in",
         specs=[
-            spec("events", "intake", "Every event that devices sent, once. Delta, by month.", {"deltalake", "parquet"}),
-            spec("batches", "intake", "Every batch that came, with the verdict on it.", {"deltalake"}),
-            spec("labels", "intake", "The truth for events, as it became known.", {"deltalake"}),
+            loop_asset(
+                config,
+                "events",
+                "intake",
+                "Every event that devices sent, once. Delta, by month.",
+                {"deltalake", "parquet"},
+            ),
+            loop_asset(config, "batches", "intake", "Every batch that came, with the verdict on it.", {"deltalake"}),
+            loop_asset(config, "labels", "intake", "The truth for events, as it became known.", {"deltalake"}),
         ],
         check_specs=[rejects],
         pool="delta_writer",
@@ -75,14 +71,22 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
     @dg.multi_asset(
         name=f"{prefix}_aggregate",
         specs=[
-            spec(
+            loop_asset(
+                config,
                 "device_hourly",
                 "aggregates",
                 "One row a device, hour and release.",
                 {"duckdb", "deltalake"},
                 ["events", "labels"],
             ),
-            spec("feature_hourly", "aggregates", "One row a feature and hour.", {"duckdb", "deltalake"}, ["events"]),
+            loop_asset(
+                config,
+                "feature_hourly",
+                "aggregates",
+                "One row a feature and hour.",
+                {"duckdb", "deltalake"},
+                ["events"],
+            ),
         ],
         pool="delta_writer",
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.centre import Centre, asset_prefix
+from assets.centre import Centre, asset_prefix, loop_asset
 from assets.plots import bars, paired_bars
 from assets.trainings import next_training, write_training
 from edgeloop.config import LoopConfig
@@ -21,17 +21,6 @@ from training.challenger import Candidate, Champion, train_challenger
 def learning_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
     """The assets of one loop's learning half."""
     prefix = asset_prefix(config)
-    owners = [config.loop.owner] if "@" in config.loop.owner else None
-
-    def spec(name: str, description: str, kinds: set[str], deps: list[str]) -> dg.AssetSpec:
-        return dg.AssetSpec(
-            [prefix, name],
-            deps=[[prefix, d] for d in deps],
-            group_name="training",
-            description=description,
-            kinds=kinds,
-            owners=owners,
-        )
 
     gates = dg.AssetCheckSpec(
         "gates", asset=[prefix, "validation"], description="The challenger passed every gate; only then it is released."
@@ -40,20 +29,29 @@ def learning_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
     @dg.multi_asset(
         name=f"{prefix}_learn",
         specs=[
-            spec(
+            loop_asset(
+                config,
                 "training_set",
+                "training",
                 "Labelled rows as known then, pinned by table versions.",
                 {"duckdb", "deltalake"},
                 ["events", "labels"],
             ),
-            spec(
+            loop_asset(
+                config,
                 "challenger",
+                "training",
                 "The model that wants to be: trained, converted, proven equal.",
                 {"lightgbm", "onnx"},
                 ["training_set"],
             ),
-            spec(
-                "validation", "Challenger against champion on a later window than either saw.", {"onnx"}, ["challenger"]
+            loop_asset(
+                config,
+                "validation",
+                "training",
+                "Challenger against champion on a later window than either saw.",
+                {"onnx"},
+                ["challenger"],
             ),
         ],
         check_specs=[gates],

@@ -81,7 +81,7 @@ def read_batch(content: bytes, config: LoopConfig) -> pa.Table:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_dictionary(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_dictionary(kind))
 
 
 def _demand_short_text(table: pa.Table) -> None:
