@@ -34,7 +34,7 @@ def paired_bars(
     axes.barh([r + 0.2 for r in rows], list(first), height=0.36, color=QUIET, label=labels[0])
     axes.barh([r - 0.2 for r in rows], list(second), height=0.36, color=ACCENT, label=labels[1])
     axes.set_yticks(list(rows), list(names))
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
     return _image(figure, title)
 
 

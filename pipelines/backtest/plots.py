@@ -58,7 +58,7 @@ def area(title: str, moved: Sequence[BytesAt]) -> str:
         parts.append(f'<polyline class="line {line.style}" points="{points}"/>')
     for line, y in zip(drawn, _spread([_y(line.values[-1], 0.0, high) for line in drawn]), strict=True):
         parts.append(
-            f'<text class="name {line.style}" x="{WIDTH - RIGHT + 10}" y="{y + 4:.1f}">{line.name} {line.values[-1]:.1f} MB</text>'
+            f'<text class="name {line.style}" x="{WIDTH - RIGHT + 10}" y="{y + 4:.1f}">{line.name} {line.values[-1]:.0f} MB</text>'
         )
     return _svg(title, parts)
 

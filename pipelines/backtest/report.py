@@ -43,15 +43,15 @@ def helped(period: PeriodScores) -> bool:
 def summary_table(summary: Summary) -> Group:
     """The outcome for the terminal."""
     scores = Table(box=None, header_style="dim", pad_edge=False)
-    for column in ("", "rows", "static", "loop", "ceiling", "macro-F1 static", "loop", "ceiling", ""):
-        scores.add_column(column, justify="left" if not column else "right")
+    for column in ("", "rows", "static", "loop", "ceiling", "F1: static", "loop", "ceiling", ""):
+        scores.add_column(column, justify="left" if not column else "right", no_wrap=True)
     for period in summary.by_period:
         scores.add_row(
             period.period,
             f"{period.rows:,}",
             *_cells(period.accuracy),
             *_cells(period.macro_f1),
-            "" if helped(period) else "retraining did not help",
+            "" if helped(period) else "no gain",
         )
     scores.add_section()
     total = sum(p.rows for p in summary.by_period)
