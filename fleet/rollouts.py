@@ -82,11 +82,12 @@ def start(
 
 def _salts(digest: str, devices: list[str], first_wave: int) -> tuple[str, str]:
     # Fresh with each release, and not to be chosen before it exists. In a small fleet a wave could hold nobody, and
-    # would wait for ever: the first salt that puts somebody in it, and leaves somebody out, is taken.
+    # would wait for ever: the first salt that puts somebody in it, and leaves somebody out if there is more than one, is
+    # taken.
     for attempt in range(1000):
         salt = sha256(f"{digest}/wave/{attempt}".encode()).hexdigest()[:16]
         treated = sum(bucket(salt, device) < first_wave for device in devices)
-        if len(devices) < 2 or 0 < treated < len(devices):
+        if not devices or 0 < treated < max(len(devices), 2):
             break
     return salt, sha256(f"{digest}/control".encode()).hexdigest()[:16]
 

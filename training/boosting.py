@@ -25,6 +25,7 @@ OPSET = 15
 """The newest that the oldest runtime we support reads."""
 
 DEFAULTS: dict[str, Any] = {"trees": 60, "leaves": 31, "learning_rate": 0.15, "max_bin": 63, "min_rows_in_leaf": 20}
+_LEAST: dict[str, float] = {"trees": 1, "leaves": 2, "learning_rate": 1e-6, "max_bin": 2, "min_rows_in_leaf": 1}
 _NAMES = {
     "leaves": "num_leaves",
     "learning_rate": "learning_rate",
@@ -74,10 +75,9 @@ def train(
     """Train boosted trees; classes that no row has are allowed.
 
     Raises:
-        ConfigError: a parameter is not one of `DEFAULTS`.
+        ConfigError: a parameter is not one of `DEFAULTS`, or no number that LightGBM takes.
     """
-    if unknown := sorted(set(parameters) - set(DEFAULTS)):
-        raise ConfigError(f"training.parameters has {unknown[0]!r}.", remedy=f"LightGBM's are: {', '.join(DEFAULTS)}.")
+    _check(parameters)
     chosen = DEFAULTS | dict(parameters)
     settings = {_NAMES[name]: value for name, value in chosen.items() if name in _NAMES}
     binary = len(classes) == 2
@@ -85,6 +85,20 @@ def train(
     settings |= {"seed": seed, "deterministic": True, "force_row_wise": True, "verbose": -1}
     data = lgb.Dataset(X, y, weight=weight, params={"verbose": -1})
     return BoostedTrees(lgb.train(settings, data, int(chosen["trees"])), len(classes))
+
+
+def _check(parameters: Parameters) -> None:
+    # Here and not by LightGBM, which says what it refuses on stdout, and that belongs to --json.
+    for name, value in parameters.items():
+        if name not in DEFAULTS:
+            raise ConfigError(f"training.parameters has {name!r}.", remedy=f"LightGBM's are: {', '.join(DEFAULTS)}.")
+        kinds = (int, float) if isinstance(DEFAULTS[name], float) else (int,)
+        if type(value) not in kinds or not float(value) >= _LEAST[name]:
+            what = "number" if float in kinds else "whole number"
+            raise ConfigError(
+                f"training.parameters.{name} is {value!r}.",
+                remedy=f"Give a {what} of at least {_LEAST[name]:g}, such as {DEFAULTS[name]}.",
+            )
 
 
 def round_thresholds(model: str) -> str:
@@ -96,7 +110,9 @@ def round_thresholds(model: str) -> str:
 
     def rounded(line: re.Match[str]) -> str:
         values = np.array(line[1].split(), np.float64)
-        single = values.astype(np.float32)
+        # "Missing or not" is a split at 1e300: over float32's range it becomes the largest float32, which asks the same.
+        with np.errstate(over="ignore"):
+            single = values.astype(np.float32)
         single = np.where(single > values, np.nextafter(single, np.float32(-np.inf)), single)
         return "threshold=" + " ".join(repr(float(v)) for v in single)
 

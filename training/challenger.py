@@ -9,6 +9,7 @@ from hashlib import sha256
 import numpy as np
 
 from edgeloop.config import LoopConfig
+from edgeloop.errors import ConfigError, ModelError
 from edgeloop.lake import Lake
 from edgeloop.manifest import MANIFEST_VERSION, Artefact, Golden, Lineage, ReleaseManifest
 from edgeloop.verdict import Verdict
@@ -58,8 +59,11 @@ def train_challenger(
 
     Raises:
         DataError: there is too little to train on.
-        ConfigError: the trainer or a parameter of it is unknown.
+        ConfigError: the trainer or a parameter of it is unknown, or the champion is of other features or classes.
+        ModelError: the trainer's ONNX model cannot be run, or is not of the loop's classes.
     """
+    if champion is not None:
+        _check_comparable(champion.manifest, config)
     rows = build_set(lake, config, as_of)
     train = find_trainer(config.training.trainer)
     trained = train(
@@ -72,7 +76,9 @@ def train_challenger(
     )
     model = trained.to_onnx()
     parity = prove(trained, model, rows.validation.X, config.gate.parity_tolerance)
-    metrics = evaluate(rows.validation, OnnxScorer(model).probabilities(rows.validation.X))
+    probabilities = OnnxScorer(model).probabilities(rows.validation.X)
+    _check_classes(probabilities.shape, config)
+    metrics = evaluate(rows.validation, probabilities)
     manifest = _manifest(config, rows, model, metrics, number, code_version)
     champion_metrics = _judge_champion(champion, rows.validation)
     names, counts = np.unique(rows.validation.device, return_counts=True)
@@ -80,6 +86,29 @@ def train_challenger(
     verdict = judge(manifest.sha256, metrics, champion_metrics, device_rows, parity, config.gate, as_of)
     importance = dict(zip(config.schema().names, trained.importance().tolist(), strict=True))
     return Candidate(manifest, model, verdict, parity, metrics, champion_metrics, importance)
+
+
+def _check_comparable(champion: ReleaseManifest, config: LoopConfig) -> None:
+    # Its inputs and answers go by position: under another order it would be judged on the wrong ones, look bad, and the
+    # gate against regression would let anything pass.
+    for key, same in (
+        ("[features]", champion.schema.digest == config.schema().digest),
+        ("label.classes", champion.classes == config.label.classes),
+    ):
+        if not same:
+            raise ConfigError(
+                f"{key} is not what release {champion.id}, which is in force, was made for.",
+                remedy="Put it back, or give the loop a new loop.name: that begins a new line of releases.",
+            )
+
+
+def _check_classes(shape: tuple[int, ...], config: LoopConfig) -> None:
+    if shape[1:] != (len(config.label.classes),):
+        raise ModelError(
+            f"trainer {config.training.trainer!r} made a model that gives {shape[1:]} probabilities a row,"
+            f" the loop has {len(config.label.classes)} classes.",
+            remedy="A trainer gives one for each of label.classes, in that order, also for those that no row has.",
+        )
 
 
 def _judge_champion(champion: Champion | None, rows: Rows) -> Metrics | None:

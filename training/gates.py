@@ -76,6 +76,8 @@ def _worst_device(challenger: Metrics, champion: Metrics, device_rows: dict[str,
     }
     device, worst = max(lost.items(), key=lambda item: item[1], default=("none", 0.0))
     sentence = f"Worst off is device {device}, which loses {max(worst, 0.0):.3f} accuracy; {rules.worst_device:.3f} is allowed."
+    if not lost:
+        sentence = f"No device has the {DEVICE_ROWS} rows it takes to compare the two on it."
     return Check(
         "worst device", worst <= rules.worst_device, f"lose at most {rules.worst_device:.3f}", f"{worst:.3f}", sentence
     )

@@ -78,7 +78,13 @@ def read_rows(
     since: datetime = BEGINNING,
     until: datetime | None = None,
 ) -> Rows:
-    """Events with since <= ts < until that have a label known at `as_of`, from the pinned table versions."""
+    """Events with since <= ts < until that have a label known at `as_of`, from the pinned table versions.
+
+    Rows whose label is none of the loop's classes are left out.
+
+    Raises:
+        DataError: the events in the lake lack one of the loop's features.
+    """
     connection = lake.connect(events=pinned.events, labels=pinned.labels)
     found = run_sql(connection, QUERY, {"as_of": as_of, "since": since, "until": until or as_of})
     return _to_rows(found, config)
@@ -90,11 +96,17 @@ def query_sha256() -> str:
 
 
 def _to_rows(table: pa.Table, config: LoopConfig) -> Rows:
+    columns = config.schema().columns
+    if lacking := [c.removeprefix("f_") for c in columns if c not in table.column_names]:
+        raise DataError(
+            f"the events in the lake have no feature {lacking[0]!r}.",
+            remedy="They were recorded with other [features]: put those back, or give the loop a new loop.name.",
+        )
     classes = {name: i for i, name in enumerate(config.label.classes)}
     y = np.fromiter((classes.get(label, -1) for label in table["label"].to_pylist()), np.int64, table.num_rows)
-    columns = [table[c].to_numpy().astype(np.float32) for c in config.schema().columns]
+    values = [table[c].to_numpy().astype(np.float32) for c in columns]
     rows = Rows(
-        np.ascontiguousarray(np.column_stack(columns)),
+        np.ascontiguousarray(np.column_stack(values)),
         y,
         table["weight"].to_numpy().astype(np.float32),
         np.asarray(table["device"].to_pylist(), dtype=np.str_),

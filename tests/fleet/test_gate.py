@@ -75,4 +75,5 @@ def test_in_a_small_fleet_the_first_wave_holds_somebody_and_leaves_somebody_out(
         document = start(rollout(candidate=None), manifest, Rollout(), ["one", "two"], START)
         assert {document.arm(d) for d in ("one", "two")} >= {"treated"}
         assert document.assigned("one") != document.assigned("two")
+        assert start(rollout(candidate=None), manifest, Rollout(), ["alone"], START).arm("alone") == "treated"
     assert start(None, base, Rollout(), [], START).verdict == "promote"
