@@ -76,7 +76,7 @@ def backtest(
     history = read_history(data, config)
     for note in history.notes:
         err.print(f"[dim]note[/] {note}", highlight=False)
-    work = _fresh(workdir or Path(".edgeloop") / f"{config.name}-{datetime.now():%Y%m%d-%H%M%S}")
+    work = _fresh(workdir or Path(".edgeloop") / f"{config.name}-{datetime.now():%Y%m%d-%H%M%S-%f}")
     shutil.copyfile(loop, work / "loop.toml")
     url = store or str(work / "store")
     (work / "store.url").write_text(url if "://" in url else str(Path(url).resolve()))

@@ -23,6 +23,7 @@ from edgeloop.errors import ConfigError, DataError
 from edgeloop.lake import Lake
 from edgeloop.store import Store, open_store
 from fleet.keys import create_keys
+from fleet.releases import list_releases
 from fleet.repository import initialise
 from ingest.completeness import completeness
 from pipelines.backtest.centre import SimulatedCentre, dagster_home
@@ -96,6 +97,7 @@ class Play:
         self.lake = Lake(store, config.layout)
         self.story = Story()
         self._workdir = workdir
+        self._training_owed = False
         self._labels = history.labels(config.label.delay)
         self._labels = self._labels.filter(pc.less(self._labels["ts"], pa.scalar(scenario.end)))
         self._labelled_until = datetime.min.replace(tzinfo=scenario.start.tzinfo)
@@ -136,10 +138,18 @@ class Play:
             self.story.corrupted += damage_newest_batch(self.store, self.config, device)
         self._put_labels(tick.end)
         self.centre.run("intake", tick.end)
-        if tick.train:
+        if tick.train or self._training_owed:
             self.centre.run("aggregates", tick.end)
-            self.centre.run("retraining", tick.end)
+            self._train(tick.end)
         self._note(tick.end, fleet)
+
+    def _train(self, now: datetime) -> None:
+        """Train; while there is no release at all, a training that failed is tried again at the next tick."""
+        if failure := self.centre.retrain(now):
+            self.story.failures.append(f"the training at {now:%Y-%m-%d} failed: {failure}")
+        self._training_owed = not self.story.releases and not list_releases(
+            self.store, self.centre.centre.keys, self.config.name
+        )
 
     def _online(self, tick: Tick) -> set[str]:
         joined = (d for d in self.story.played if self.scenario.joins.get(d, tick.start) < tick.end)
@@ -205,7 +215,8 @@ def _judge(play: Play, began: float) -> Outcome:
     trainings, decisions = read_trainings(play.store, config), read_decisions(lake)
     releases = sorted(story.releases.values(), key=lambda release: release.id)
     if not releases:
-        failed = "; ".join(f"{t.id}: {t.reason}" for t in trainings) or "none was due, shorten backtest.seed"
+        reasons = [*story.failures, *(f"{t.id}: {t.reason}" for t in trainings)]
+        failed = "; ".join(reasons[-3:]) or "none was due, shorten backtest.seed"
         raise DataError(
             "no release was ever published, so there is nothing to compare.", remedy=f"The trainings: {failed}"
         )
@@ -224,7 +235,10 @@ def _judge(play: Play, began: float) -> Outcome:
         moved=Bytes(sum(s.uploaded_bytes for s in moved), sum(s.downloaded_bytes for s in moved)),
         seconds=round(time.monotonic() - began, 1),
     )
-    return Outcome(summary, story.details(config, play.scenario, play.history.notes, books, trainings, decisions))
+    return Outcome(
+        summary,
+        story.details(config, play.scenario, [*play.history.notes, *story.failures], books, trainings, decisions),
+    )
 
 
 def _balance(play: Play, books: pa.Table) -> EventBooks:

@@ -42,6 +42,7 @@ class Story:
     corrupted: int = 0
     bytes: list[BytesAt] = field(default_factory=list)
     releases: dict[str, ReleaseRow] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
 
     def note(self, at: datetime, statuses: dict[str, DeviceStatus], store: Store, keys: Keys, loop: str) -> None:
         """Note how many bytes the fleet has moved by `at`, and which releases are live: the oldest do not stay so."""

@@ -22,7 +22,7 @@ from edgeloop.errors import EdgeloopError
 from edgeloop.status import DeviceStatus
 
 PROCESSES = 16
-KILL_AFTER = 0.05
+KILL_AFTER = 0.02
 """Seconds of work on a tick before a process is killed: long enough to be in the middle, short enough not to be done."""
 
 
