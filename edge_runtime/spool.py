@@ -8,8 +8,11 @@ Rules:
 3. Sealing makes the bytes of a batch once, in the transaction that takes its events out of the groups. Every retry sends
    those bytes under that name. It happens just before shipping: what waits for a link stays in groups, where rule 4 can
    reach it.
-4. Over the disk budget each event in a group is kept with probability one half. The `weight` of the survivors doubles, so
-   that sums over weights stay unbiased (Horvitz and Thompson 1952), and the others are counted in `shed`.
+4. All events of a group have one weight. Over the disk budget the groups of the lowest weight are thinned, one of every two
+   events kept by lot, until a quarter of the budget is free. The `weight` of the survivors doubles, so that sums over weights
+   stay unbiased (Horvitz and Thompson 1952), and the others are counted in `shed`. The lowest first, because an outage would
+   else leave the newest events and next to nothing of its beginning: this way no weight is over twice what an even sample
+   of all of it would have.
 5. A damaged file is set aside and a new one begun with a higher epoch, so that no sequence number is ever used twice.
 """
 
@@ -32,7 +35,7 @@ from edgeloop.errors import DataError
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS groups (first_seq INTEGER PRIMARY KEY, content BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS groups (first_seq INTEGER PRIMARY KEY, weight REAL NOT NULL, content BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS batches (name TEXT PRIMARY KEY, events INTEGER NOT NULL, content BLOB NOT NULL) WITHOUT ROWID;
 """
 
@@ -52,6 +55,10 @@ class Event(msgspec.Struct, array_like=True):
     weight: float = 1.0
 
 
+AFTER_SHEDDING = 0.75
+"""The share of the disk budget that shedding leaves at the most. Were it all of it, every group would be a shedding."""
+
+
 @dataclass(frozen=True)
 class SealedBatch:
     """A batch waiting to be shipped: its name in the inbox, how many events it holds, its bytes."""
@@ -63,6 +70,22 @@ class SealedBatch:
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Event]).decode
+
+
+def _pack(events: list[Event]) -> bytes:
+    return zlib.compress(_encode(events), 1)
+
+
+def _unpack(content: bytes) -> list[Event]:
+    return _decode(zlib.decompress(content))
+
+
+def _one_of_two() -> Iterator[bool]:
+    """Without end: True for one of every two, whichever the lot falls on."""
+    while True:
+        first = random.random() < 0.5
+        yield first
+        yield not first
 
 
 class Spool:
@@ -128,20 +151,22 @@ class Spool:
         """Write the buffered events; after it they survive a power cut."""
         if not self._buffer:
             return
-        content = zlib.compress(_encode(self._buffer), 1)
+        content = _pack(self._buffer)
         with self._transaction() as connection:
-            connection.execute("INSERT INTO groups VALUES (?, ?)", (self._buffer[0].seq, content))
+            connection.execute("INSERT INTO groups VALUES (?, 1, ?)", (self._buffer[0].seq, content))
             self._set(connection, next_seq=self._next_seq, last_ts=self._last_ts)
         self._bytes += len(content)
         self._buffer.clear()
-        while self._bytes > self._section.spool_mb * 1e6 and self._shed_half():
-            pass
+        budget = self._section.spool_mb * 1e6
+        if self._bytes > budget:
+            while self._bytes > AFTER_SHEDDING * budget and self._thin():
+                pass
 
     def oldest(self, count: int) -> list[Event]:
         """The first `count` events, or all there are, that are in groups and not yet sealed."""
         found: list[Event] = []
         for (content,) in self._connection.execute("SELECT content FROM groups ORDER BY first_seq"):
-            found += _decode(zlib.decompress(content))
+            found += _unpack(content)
             if len(found) >= count:
                 break
         return found[:count]
@@ -149,16 +174,10 @@ class Spool:
     def seal(self, batch: SealedBatch, last_seq: int) -> None:
         """Put `batch` in the place of all grouped events up to `last_seq`, in one transaction."""
         with self._transaction() as connection:
-            rows = connection.execute(
-                "SELECT first_seq, content FROM groups WHERE first_seq <= ?", (last_seq,)
-            ).fetchall()
-            for first_seq, content in rows:
-                rest = [event for event in _decode(zlib.decompress(content)) if event.seq > last_seq]
-                connection.execute("DELETE FROM groups WHERE first_seq = ?", (first_seq,))
-                if rest:
-                    connection.execute(
-                        "INSERT INTO groups VALUES (?, ?)", (rest[0].seq, zlib.compress(_encode(rest), 1))
-                    )
+            rows = connection.execute("SELECT content FROM groups WHERE first_seq <= ?", (last_seq,)).fetchall()
+            rest = [event for (content,) in rows for event in _unpack(content) if event.seq > last_seq]
+            connection.execute("DELETE FROM groups WHERE first_seq <= ?", (last_seq,))
+            self._insert(connection, rest)
             connection.execute("INSERT INTO batches VALUES (?, ?, ?)", (batch.name, batch.events, batch.content))
         self._bytes = self._stored_bytes()
 
@@ -192,25 +211,39 @@ class Spool:
         self.flush()
         self._connection.close()
 
-    def _shed_half(self) -> bool:
-        """Rule 4; False if there is nothing left that may be shed."""
-        dropped = 0
+    def _thin(self) -> bool:
+        """Rule 4, once; False if there is nothing left that may be shed."""
+        lightest = "SELECT first_seq FROM groups WHERE weight = (SELECT min(weight) FROM groups) ORDER BY first_seq"
+        thinned = [first_seq for (first_seq,) in self._connection.execute(lightest)]
+        lot, kept, dropped = _one_of_two(), list[Event](), 0
         with self._transaction() as connection:
-            for first_seq, content in connection.execute("SELECT first_seq, content FROM groups").fetchall():
-                events = _decode(zlib.decompress(content))
-                kept = [event for event in events if random.random() < 0.5]
-                for event in kept:
+            for first_seq in thinned:
+                events = self._take(connection, first_seq)
+                survivors = [event for event in events if next(lot)]
+                dropped += len(events) - len(survivors)
+                for event in survivors:
                     event.weight *= 2
-                dropped += len(events) - len(kept)
-                connection.execute("DELETE FROM groups WHERE first_seq = ?", (first_seq,))
-                if kept:
-                    connection.execute(
-                        "INSERT INTO groups VALUES (?, ?)", (kept[0].seq, zlib.compress(_encode(kept), 1))
-                    )
+                kept += survivors
+                if len(kept) >= self._section.flush_events:  # fuller groups: events alone compress badly
+                    self._insert(connection, kept)
+                    kept = []
+            self._insert(connection, kept)
             self._set(connection, shed=self.shed + dropped)
         self.shed += dropped
         self._bytes = self._stored_bytes()
-        return dropped > 0
+        return bool(thinned)
+
+    @staticmethod
+    def _take(connection: sqlite3.Connection, first_seq: int) -> list[Event]:
+        (content,) = connection.execute("SELECT content FROM groups WHERE first_seq = ?", (first_seq,)).fetchone()
+        connection.execute("DELETE FROM groups WHERE first_seq = ?", (first_seq,))
+        return _unpack(content)
+
+    @staticmethod
+    def _insert(connection: sqlite3.Connection, events: list[Event]) -> None:
+        if events:
+            row = (events[0].seq, events[0].weight, _pack(events))
+            connection.execute("INSERT INTO groups VALUES (?, ?, ?)", row)
 
     def _stored_bytes(self) -> int:
         query = "SELECT (SELECT coalesce(sum(length(content)), 0) FROM groups) + (SELECT coalesce(sum(length(content)), 0) FROM batches)"

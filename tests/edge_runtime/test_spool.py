@@ -79,7 +79,12 @@ def test_over_the_budget_a_sample_stays_whose_weights_add_up(tmp_path: Path) -> 
     kept = spool.oldest(10**9)
     assert 0 < spool.shed == 60_000 - len(kept)
     assert spool._bytes <= 50_000
-    assert sum(event.weight for event in kept) == pytest.approx(60_000, rel=0.15)
+    weights = [event.weight for event in kept]
+    # A pair loses nothing of its weight; what is left without a partner at a thinning may, and there are few of those.
+    assert sum(weights) == pytest.approx(60_000, abs=8 * max(weights))
+    # The beginning of the outage is there as much as its end: no weight is far over that of an even sample.
+    assert max(weights) <= 4 * 60_000 / len(kept)
+    assert [event.seq for event in kept] == sorted(event.seq for event in kept)
     assert spool.produced == spool.spooled + spool.shed
     spool.close()
     assert open_spool(tmp_path).shed == spool.shed
