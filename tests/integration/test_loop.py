@@ -123,25 +123,8 @@ corrupt = ["Tiantan@50d"]
 def test_the_gas_turbine_challenger_for_2014_is_not_promoted(tmp_path: Path) -> None:
     """NOx over the median of the training year; four devices, each a quarter of every year. Retraining on all that came
     before makes 2014 worse, and the loop must notice before it is everywhere."""
-    data = tmp_path / "gas.parquet"
-    duckdb.sql(
-        f"""COPY (
-        WITH numbered AS (
-            SELECT *, row_number() OVER (PARTITION BY year ORDER BY "row") - 1 AS k, count(*) OVER (PARTITION BY year) AS n
-            FROM '{EXAMPLES}/gas_turbine/gas_turbine.parquet'
-        ),
-        cut AS (SELECT *, 4 * k // n AS block FROM numbered)
-        SELECT
-            'turbine-' || (block + 1)::INTEGER AS turbine,
-            make_timestamptz(year::BIGINT, 1, 1, 0, 0, 0, 'UTC')
-                + to_hours((4 * (row_number() OVER (PARTITION BY year, block ORDER BY k) - 1))::INTEGER) AS time,
-            "at", ap, ah, afdp, gtep, tit, tat, tey, cdp,
-            CASE WHEN nox > (SELECT median(nox) FROM numbered WHERE year = 2011) THEN 'high' ELSE 'low' END AS level
-        FROM cut) TO '{data}'"""
-    )
-    loop = tmp_path / "loop.toml"
-    loop.write_text((EXAMPLES / "gas_turbine/loop.toml").read_text().replace('tick = "28d"', 'tick = "61d"'))
-    summary = backtest(loop, data, tmp_path)
+    example = EXAMPLES / "gas_turbine"
+    summary = backtest(example / "loop.toml", example / "gas_turbine.parquet", tmp_path)
     assert summary["events"] == {"produced": 36733, "ingested": 36733, "shed": 0, "missing": 0}
     for_2014 = {r["id"] for r in summary["releases"] if r["created"].startswith(("2013-12", "2014-01"))}
     assert not [r for r in summary["rollouts"] if r["release"] in for_2014 and r["verdict"] == "promote"]
