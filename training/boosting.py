@@ -121,8 +121,8 @@ def round_thresholds(model: str) -> str:
 
 
 def _declare(model: Any, classes: int) -> bytes:
-    """Give the outputs our names and their true shapes: the converter says {1} for the label, and onnxruntime then warns at
-    every batch."""
+    """Give the outputs our names and their true shapes (the converter says {1} for the label, and onnxruntime then warns at
+    every batch), and the same model the same bytes."""
     graph = model.graph
     for output, name in zip(graph.output, ("label", "probabilities"), strict=True):
         for node in graph.node:
@@ -134,7 +134,11 @@ def _declare(model: Any, classes: int) -> bytes:
         shape.dim.add().dim_param = "N"
         if name == "probabilities":
             shape.dim.add().dim_value = classes
-    content: bytes = model.SerializeToString()
+    # The converter takes these from a set, in an order that changes from process to process.
+    opsets = sorted(model.opset_import, key=lambda opset: opset.domain)
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
+    content: bytes = model.SerializeToString(deterministic=True)
     return content
 
 
