@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -9,9 +10,15 @@ from edgeloop.errors import AlreadyExists, ConfigError, NotFound, PreconditionFa
 from edgeloop.store import Store, open_store
 
 
-@pytest.fixture(params=["directory", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return open_store(tmp_path / "store" if request.param == "directory" else "memory://")
+@pytest.fixture(params=["directory", "memory", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    if request.param == "directory":
+        return open_store(tmp_path / "store")
+    if request.param == "memory":
+        return open_store("memory://")
+    for name, value in request.getfixturevalue("minio").items():
+        monkeypatch.setenv(name, value)
+    return open_store(f"s3://edgeloop/{uuid4()}")
 
 
 def test_create_never_overwrites(store: Store) -> None:

@@ -26,13 +26,13 @@ def edgeloop(*arguments: str, directory: Path, code: int = 0) -> str:
     return done.stdout if code == 0 else done.stderr
 
 
-def backtest(loop: Path, data: Path, directory: Path) -> dict:  # type: ignore[type-arg]
+def backtest(loop: Path, data: Path, directory: Path, store: str = "") -> dict:  # type: ignore[type-arg]
     out = edgeloop(
         "backtest",
         str(loop),
         str(data),
         "--store",
-        str(directory / "store"),
+        store or str(directory / "store"),
         "--workdir",
         str(directory / "work"),
         "--json",
@@ -118,6 +118,22 @@ corrupt = ["Tiantan@50d"]
     )
     shown = edgeloop("release", "show", str(loop), releases[0]["id"], *site, *keys, directory=tmp_path)
     assert "events version" in shown
+
+
+def test_the_loop_closes_on_minio(tmp_path: Path, minio: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in minio.items():
+        monkeypatch.setenv(name, value)
+    data, loop, store = tmp_path / "gas.parquet", tmp_path / "loop.toml", "s3://edgeloop/a/prefix"
+    duckdb.sql(
+        f"COPY (FROM '{EXAMPLES}/gas_turbine/gas_turbine.parquet' WHERE time < TIMESTAMPTZ '2011-06-01') TO '{data}'"
+    )
+    text = (EXAMPLES / "gas_turbine/loop.toml").read_text()
+    loop.write_text(text.replace("365d", "60d").replace("61d", "20d"))
+    summary = backtest(loop, data, tmp_path, store)
+    assert summary["events"]["ingested"] == summary["events"]["produced"] > 3000
+    assert len(summary["releases"]) >= 1
+    fleet = json.loads(edgeloop("fleet", "status", str(loop), "--store", store, "--json", directory=tmp_path))
+    assert {d["release_id"] for d in fleet["devices"].values()} <= {r["id"] for r in summary["releases"]}
 
 
 def test_the_gas_turbine_challenger_for_2014_is_not_promoted(tmp_path: Path) -> None:
