@@ -57,23 +57,35 @@ Signed = TypeVar("Signed", Root, Targets, Snapshot, Timestamp)
 def initialise(store: Store, keys: Keys, now: datetime) -> bytes:
     """Write the first version of every role and return the root, which devices are born with.
 
-    An initialised repository is left as it is, and its first root returned.
+    An initialised repository is left as it is, and its first root returned; one that a crash left half made is finished.
+
+    Raises:
+        TrustError: what is there was begun with other keys.
     """
     try:
-        return store.read(f"{RELEASE_METADATA}/1.root.json")
+        store.size(_TIMESTAMP)  # written last
     except NotFound:
-        pass
+        _create_first(store, keys, now)
+    return store.read(f"{RELEASE_METADATA}/1.root.json")
+
+
+def _create_first(store: Store, keys: Keys, now: datetime) -> None:
     files = {"1.root.json": _root(keys, now), "1.targets.json": _targets(keys, now)}
     for role in PATHS:
         signed = Targets(expires=_expiry(role, now))
         files[f"1.{role}.json"] = _sign(signed, [keys.signer(role)])
     meta = {f"{role}.json": MetaFile(1) for role in ("targets", *PATHS)}
     files["1.snapshot.json"] = _sign(Snapshot(expires=_expiry("snapshot", now), meta=meta), [keys.signer("snapshot")])
-    for name, content in files.items():
-        store.create(f"{RELEASE_METADATA}/{name}", content)
     timestamp = Timestamp(expires=_expiry("timestamp", now), snapshot_meta=MetaFile(1))
-    store.create(_TIMESTAMP, _sign(timestamp, [keys.signer("timestamp")]))
-    return files["1.root.json"]
+    files["timestamp.json"] = _sign(timestamp, [keys.signer("timestamp")])
+    for name, content in files.items():
+        try:
+            store.create(f"{RELEASE_METADATA}/{name}", content)
+        except AlreadyExists:
+            role = name.split(".")[-2]
+            signer = keys.signer("root-1" if role == "root" else role)
+            found: Metadata[Any] = Metadata.from_bytes(store.read(f"{RELEASE_METADATA}/{name}"))
+            _verify_signature(found, signer.public_key, role)
 
 
 def publish(
@@ -125,16 +137,21 @@ def refresh(store: Store, keys: Keys, now: datetime) -> None:
 
 
 def renew_offline_roles(store: Store, keys: Keys, now: datetime) -> bool:
-    """Sign root and targets again when half of their life is over; needs the offline keys. True if it did."""
+    """Sign root and targets again, each when half of its life is over; needs the offline keys. True if either was.
+
+    Each by itself: a crash between the two must not leave the other to expire.
+    """
     root_version = latest_root_version(store)
     root = Metadata[Root].from_bytes(store.read(f"{RELEASE_METADATA}/{root_version}.root.json")).signed
-    if not _half_over("root", root.expires, now):
-        return False
-    root.version, root.expires = root_version + 1, _expiry("root", now)
-    store.create(f"{RELEASE_METADATA}/{root.version}.root.json", _sign(root, [keys.signer(n) for n in ROOT_KEYS]))
+    root_due = _half_over("root", root.expires, now)
+    if root_due:
+        root.version, root.expires = root_version + 1, _expiry("root", now)
+        store.create(f"{RELEASE_METADATA}/{root.version}.root.json", _sign(root, [keys.signer(n) for n in ROOT_KEYS]))
     timestamp, seen = _read_timestamp(store, keys)
     snapshot = _read(store, f"{timestamp.snapshot_meta.version}.snapshot.json", Snapshot, keys, "snapshot")
     targets = _read(store, f"{snapshot.meta['targets.json'].version}.targets.json", Targets, keys, "targets")
+    if not _half_over("targets", targets.expires, now):
+        return root_due
     snapshot.meta["targets.json"] = MetaFile(_create_next(store, keys, "targets", targets, now))
     timestamp.snapshot_meta = MetaFile(_create_next(store, keys, "snapshot", snapshot, now))
     _put_timestamp(store, keys, timestamp, seen, now)
