@@ -2,7 +2,7 @@
 
     python -m edge_runtime.replay SPECIFICATION.json
 
-The specification is `{"devices": [{"home": …, "readings": …}]}`; readings are Parquet with `ts`, strictly rising, and a column a
+The specification is `{"devices": [{"home": …, "readings": …}]}`; readings are Parquet with `__ts`, strictly rising, and a column a
 feature. Each line `{"now": …, "until": …, "online": [device, …]}` is answered by one line of statuses. A process that was
 killed goes on, when started again and given the same line, behind the last event that its spool has: nothing twice, nothing left
 out.
@@ -64,7 +64,7 @@ class Replay:
 def _read(path: Path, after: datetime | None) -> Iterator[tuple[datetime, Mapping[str, Any]]]:
     for batch in pq.ParquetFile(path).iter_batches(batch_size=ROWS):
         columns = {name: batch.column(name).to_pylist() for name in batch.schema.names}
-        times = columns.pop("ts")
+        times = columns.pop("__ts")
         names = tuple(columns)
         for ts, values in zip(times, zip(*columns.values(), strict=True), strict=True):
             if after is None or ts > after:

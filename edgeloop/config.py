@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -17,6 +17,12 @@ from edgeloop.duration import Duration
 from edgeloop.errors import ConfigError, DataError, EdgeloopError
 from edgeloop.layout import Layout, check_id
 from edgeloop.schema import FROM_TIME, Feature, FeatureSchema
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+PerMyriad = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Amount = Annotated[float, msgspec.Meta(gt=0.0)]
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +41,7 @@ class Table(_Section, frozen=True, kw_only=True):
     """`[table]`: how a table of history is read. `devices` is for a table without a device column."""
 
     device: str = ""
-    devices: int = 0
+    devices: NotNegative = 0
     time: str = ""
     interval: Duration = Duration(hours=1)
 
@@ -62,14 +68,14 @@ class DeviceSection(_Section, frozen=True, kw_only=True):
     """`[device]`: the spool and the runtime."""
 
     durability: str = "group"
-    flush_events: int = 512
+    flush_events: Positive = 512
     flush_every: Duration = Duration(seconds=1)
-    batch_events: int = 300
-    spool_mb: float = 50.0
-    threads: int = 1
-    latency_budget_ms: float = 50.0
-    probation_events: int = 24
-    crash_limit: int = 3
+    batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 300
+    spool_mb: Amount = 50.0
+    threads: Positive = 1
+    latency_budget_ms: Amount = 50.0
+    probation_events: Positive = 24
+    crash_limit: Positive = 3
 
 
 class Training(_Section, frozen=True, kw_only=True):
@@ -78,37 +84,37 @@ class Training(_Section, frozen=True, kw_only=True):
     trainer: str = "lightgbm"
     every: Duration = Duration(days=30)
     validation: Duration = Duration(days=14)
-    max_rows_per_device: int = 50_000
-    seed: int = 7
+    max_rows_per_device: Positive = 50_000
+    seed: NotNegative = 7
     parameters: dict[str, float | int | str | bool] = {}
 
 
 class Gate(_Section, frozen=True, kw_only=True):
     """`[gate]`: what a challenger must show on a later window than it was trained on."""
 
-    min_rows: int = 200
-    min_accuracy: float = 0.0
-    max_regression: float = 0.0
-    worst_device: float = 0.1
-    parity_tolerance: float = 1e-5
+    min_rows: Positive = 200
+    min_accuracy: Share = 0.0
+    max_regression: Share = 0.0
+    worst_device: Share = 0.1
+    parity_tolerance: Amount = 1e-5
 
 
 class Rollout(_Section, frozen=True, kw_only=True):
     """`[rollout]`: waves and control are in per-myriad of the fleet."""
 
-    waves: tuple[int, ...] = (2500, 10000)
-    control: int = 2500
-    min_labels: int = 300
-    margin: float = 0.01
-    max_looks: int = 8
-    max_offline_days: int = 90
+    waves: tuple[PerMyriad, ...] = (2500, 10000)
+    control: PerMyriad = 2500
+    min_labels: Positive = 300
+    margin: Share = 0.01
+    max_looks: Positive = 8
+    max_offline_days: Positive = 90
 
 
 class Drift(_Section, frozen=True, kw_only=True):
     """`[drift]`: population stability index of each feature over `window` against the training reference."""
 
     window: Duration = Duration(days=30)
-    alarm: float = 0.25
+    alarm: Amount = 0.25
 
 
 class Faults(_Section, frozen=True, kw_only=True):
@@ -238,29 +244,42 @@ def _mistakes(config: LoopConfig) -> list[tuple[str, str, str]]:
         return [("loop.name", f"is {config.loop.name!r}", error.remedy)]
     except ConfigError as error:
         return [("features", f"cannot be used: {error.message.rstrip('.')}", error.remedy)]
-    for key, wrong, remedy in _label_mistakes(config.label, names):
-        found.append((key, wrong, remedy))
-    for name in config.features.from_time:
-        check(name in FROM_TIME, "features.from_time", f"has {name!r}", f"Choose from {', '.join(FROM_TIME)}.")
-    for name in config.features.ranges:
-        check(name in config.features.numbers, "features.ranges", f"has {name!r}", "Name one of features.numbers.")
+    found += _label_mistakes(config.label, names) + _feature_mistakes(config.features)
     check(
         not (config.table.device and config.table.devices), "table.devices", "is set beside table.device", "Keep one."
     )
     check(config.device.durability in ("group", "event"), "device.durability", "is unknown", "Use 'group' or 'event'.")
-    check(config.device.batch_events > 0, "device.batch_events", "is not positive", "300 is a good value.")
-    check(config.device.flush_events > 0, "device.flush_events", "is not positive", "512 is a good value.")
     waves = config.rollout.waves
     rising = bool(waves) and list(waves) == sorted(set(waves)) and waves[0] > 0 and waves[-1] == 10000
     check(
         rising, "rollout.waves", f"is {list(waves)}", "Give rising per-myriads ending in 10000, such as [2500, 10000]."
     )
-    for key in ("seed", "tick", "period"):
-        check(
-            bool(getattr(config.backtest, key)), f"backtest.{key}", "is zero", "Give a length of time, such as '14d'."
-        )
-    check(bool(config.training.every), "training.every", "is zero", "Give a length of time, such as '30d'.")
+    for section, keys in (
+        ("backtest", ("seed", "tick", "period", "quick")),
+        ("training", ("every", "validation")),
+        ("drift", ("window",)),
+        ("table", ("interval",)),
+    ):
+        for key in keys:
+            length = getattr(getattr(config, section), key)
+            check(bool(length), f"{section}.{key}", "is zero", "Give a length of time, such as '14d'.")
     return found
+
+
+def _feature_mistakes(features: Features) -> list[tuple[str, str, str]]:
+    from_time, ranges, categories = features.from_time, features.ranges, features.categories
+    unknown = [n for n in from_time if n not in FROM_TIME]
+    strangers = [n for n in ranges if n not in features.numbers]
+    return [
+        *(("features.from_time", f"has {n!r}", f"Choose from {', '.join(FROM_TIME)}.") for n in unknown),
+        *(("features.ranges", f"has {n!r}", "Name one of features.numbers.") for n in strangers),
+        *(
+            (f"features.ranges.{n}", f"is [{low}, {high}]", "Give [lowest, highest].")
+            for n, (low, high) in ranges.items()
+            if not low < high
+        ),
+        *((f"features.categories.{n}", "is empty", "List its values.") for n, v in categories.items() if not v),
+    ]
 
 
 def _label_mistakes(label: Label, features: tuple[str, ...]) -> list[tuple[str, str, str]]:

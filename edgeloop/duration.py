@@ -23,7 +23,10 @@ class Duration(timedelta):
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
         if not found:
             raise ConfigError(f"{text!r} is no duration.", remedy="Write a number and s, m, h, d or w, such as '14d'.")
-        return cls(**{_UNITS[found[2]]: float(found[1])})
+        try:
+            return cls(**{_UNITS[found[2]]: float(found[1])})
+        except OverflowError as error:
+            raise ConfigError(f"{text!r} is longer than any history.", remedy="Write a shorter one.") from error
 
     def __str__(self) -> str:
         seconds = self.total_seconds()

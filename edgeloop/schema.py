@@ -21,6 +21,9 @@ from edgeloop.errors import ConfigError
 EVENT_SCHEMA = 1
 """Version of the event columns in a batch (docs/formats.md)."""
 
+LARGEST = 3.4028234663852886e38
+"""The largest float32. What is over it, infinity too, is no input of a model and counts as missing."""
+
 Kind = Literal["number", "category", "hour", "weekday", "month"]
 FROM_TIME: tuple[Kind, ...] = ("hour", "weekday", "month")
 
@@ -41,7 +44,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def column(self) -> str:
         """Its column in batches and in the lake: `f_` and the name with all but letters and digits replaced."""
-        return "f_" + re.sub(r"[^0-9A-Za-z]+", "_", self.name).strip("_")
+        return "f_" + re.sub(r"[\W_]+", "_", self.name).strip("_")
 
 
 class Encoder:
@@ -57,8 +60,8 @@ class Encoder:
                 f.name,
                 f.kind,
                 {c: float(k) for k, c in enumerate(f.categories)},
-                -math.inf if f.minimum is None else f.minimum,
-                math.inf if f.maximum is None else f.maximum,
+                -LARGEST if f.minimum is None else f.minimum,
+                LARGEST if f.maximum is None else f.maximum,
             )
             for i, f in enumerate(features)
         ]

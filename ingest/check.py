@@ -167,6 +167,9 @@ def _check_rows(table: pa.Table, config: LoopConfig, name: BatchName, now: datet
     confidence = table["confidence"].drop_null().to_numpy()
     if not ((confidence >= 0) & (confidence <= 1.0001)).all():
         raise DataError("it has confidences outside 0 to 1.")
+    for column in config.schema().columns:
+        if pc.any(pc.is_inf(table[column])).as_py():
+            raise DataError(f"its column {column} has values without end.")
     strangers = set(pc.unique(table["prediction"]).to_pylist()) - {None, *config.label.classes}
     if strangers:
         raise DataError(f"it predicts what is no class of the loop: {sorted(map(str, strangers))[:5]}.")

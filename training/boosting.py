@@ -77,7 +77,7 @@ def train(
     Raises:
         ConfigError: a parameter is not one of `DEFAULTS`, or no number that LightGBM takes.
     """
-    _check(parameters)
+    check_parameters(parameters)
     chosen = DEFAULTS | dict(parameters)
     settings = {_NAMES[name]: value for name, value in chosen.items() if name in _NAMES}
     binary = len(classes) == 2
@@ -87,8 +87,11 @@ def train(
     return BoostedTrees(lgb.train(settings, data, int(chosen["trees"])), len(classes))
 
 
-def _check(parameters: Parameters) -> None:
-    # Here and not by LightGBM, which says what it refuses on stdout, and that belongs to --json.
+def check_parameters(parameters: Parameters) -> None:
+    """Raise `ConfigError` as `train` would.
+
+    Here and not by LightGBM, which says what it refuses on stdout, and that belongs to --json.
+    """
     for name, value in parameters.items():
         if name not in DEFAULTS:
             raise ConfigError(f"training.parameters has {name!r}.", remedy=f"LightGBM's are: {', '.join(DEFAULTS)}.")

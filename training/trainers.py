@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeloop.config import Training
 from edgeloop.errors import ConfigError
 
 GROUP = "edgeloop.trainers"
@@ -45,6 +46,15 @@ class Trainer(Protocol):
         seed: int,
     ) -> Trained:
         """Train on rows X (n, d), class indices y (n,) and weights (n,). The same arguments must give the same model."""
+
+
+def check_trainer(training: Training) -> None:
+    """Raise the `ConfigError` that a training would end with: before a long run, not in the middle of it."""
+    find_trainer(training.trainer)
+    if training.trainer == "lightgbm":
+        from training.boosting import check_parameters
+
+        check_parameters(training.parameters)
 
 
 def find_trainer(name: str) -> Trainer:

@@ -69,11 +69,13 @@ def backtest(
     summary, an HTML report and everything left behind to look at (`edgeloop ui WORKDIR`).
     """
     from pipelines.backtest.history import read_history
-    from pipelines.backtest.report import render_report, summary_table
-    from pipelines.backtest.run import run_backtest
 
     config = read_loop(loop)
     history = read_history(data, config)
+    # After the mistakes that people make: Dagster and LightGBM take seconds to import.
+    from pipelines.backtest.report import render_report, summary_table
+    from pipelines.backtest.run import run_backtest
+
     for note in history.notes:
         err.print(f"[dim]note[/] {note}", highlight=False)
     work = _fresh(workdir or Path(".edgeloop") / f"{config.name}-{datetime.now():%Y%m%d-%H%M%S-%f}")
@@ -86,6 +88,8 @@ def backtest(
     report.mkdir()
     (report / "summary.json").write_bytes(outcome.summary.encode())
     (report / "index.html").write_text(render_report(outcome.summary, outcome.details))
+    for note in outcome.details.notes[len(history.notes) :]:
+        err.print(f"[dim]note[/] {note}", highlight=False)
     if json:
         sys.stdout.write(outcome.summary.encode().decode() + "\n")
     else:

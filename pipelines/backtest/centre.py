@@ -14,6 +14,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.centre import Centre
+from edgeloop import errors
 from edgeloop.clock import SimulatedClock
 from edgeloop.config import LoopConfig
 from edgeloop.errors import EdgeloopError
@@ -52,15 +53,17 @@ class SimulatedCentre:
             EdgeloopError: the run failed; the message is its own error's.
         """
         if failure := self._execute(job, now):
-            raise EdgeloopError(
-                f"the {job} run at {now:%Y-%m-%d} failed: {failure}", remedy="Look at the run with `edgeloop ui`."
+            raise type(failure)(
+                f"the {job} run at {now:%Y-%m-%d} failed: {failure.message}",
+                remedy="Look at the run with `edgeloop ui`.",
             )
 
     def retrain(self, now: datetime) -> str:
         """Run `retraining` as of `now`; why it failed, or nothing. A training that fails leaves the champion in force."""
-        return self._execute("retraining", now)
+        failure = self._execute("retraining", now)
+        return failure.message if failure else ""
 
-    def _execute(self, job: str, now: datetime) -> str:
+    def _execute(self, job: str, now: datetime) -> EdgeloopError | None:
         self.clock.now = now
         result = self._jobs[job].execute_in_process(
             instance=self._instance,
@@ -68,7 +71,7 @@ class SimulatedCentre:
             tags={"edgeloop/simulated_time": now.isoformat()},
             raise_on_error=False,
         )
-        return "" if result.success else _failure(result)
+        return None if result.success else _failure(result)
 
     def refresh_signatures(self, now: datetime) -> None:
         """What the schedule of the timestamp role does, and the yearly ceremony of the offline keys."""
@@ -92,11 +95,14 @@ def dagster_home(directory: Path) -> Iterator[dg.DagsterInstance]:
             yield instance
 
 
-def _failure(result: dg.ExecuteInProcessResult) -> str:
+def _failure(result: dg.ExecuteInProcessResult) -> EdgeloopError:
+    """What a step failed with: Dagster keeps it as text, and the class decides the exit code."""
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
             while error is not None and error.cause is not None:
                 error = error.cause
-            return error.message.strip() if error else "unknown"
-    return "unknown"
+            if error is not None:
+                kind = getattr(errors, error.cls_name or "", EdgeloopError)
+                return kind(error.message.strip().removeprefix(f"edgeloop.errors.{error.cls_name}: "))
+    return EdgeloopError("unknown")

@@ -24,13 +24,14 @@ from edgeloop.events import LABELS, TIME
 from edgeloop.layout import safe_id
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
-COLUMNS = ("__device", "__ts", "__label")
+NOT_A_VALUE = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
+"""What stands for a missing value in a CSV."""
 
 
 @dataclass(frozen=True)
 class History:
-    """A checked table, by device and time: `device`, `ts` (µs, UTC, strictly rising within a device), `label` (a class or null), and
-    the features under `features`, numbers as float64 and categories as text. `notes` says what was left out or changed."""
+    """A checked table, by device and time: `__device`, `__ts` (µs, UTC, strictly rising within a device), `__label` (a class or null),
+    and the features under their own names, numbers as float64 and categories as text. `notes` says what was left out or changed."""
 
     table: pa.Table
     features: tuple[str, ...]
@@ -39,18 +40,19 @@ class History:
     @property
     def devices(self) -> list[str]:
         """The ids of all devices."""
-        return sorted(pc.unique(self.table["device"]).to_pylist())
+        return sorted(pc.unique(self.table["__device"]).to_pylist())
 
     @property
     def span(self) -> tuple[datetime, datetime]:
         """The first and the last time."""
-        bounds = pc.min_max(self.table["ts"]).as_py()
+        bounds = pc.min_max(self.table["__ts"]).as_py()
         return bounds["min"].astimezone(UTC), bounds["max"].astimezone(UTC)
 
     def labels(self, delay: timedelta) -> pa.Table:
         """The labels as a label file has them: each known `delay` after its event."""
-        rows = self.table.filter(pc.is_valid(self.table["label"])).select(["device", "ts", "label"])
-        return rows.append_column("known_at", pc.add(rows["ts"], pa.scalar(delay, pa.duration("us")))).cast(LABELS)
+        rows = self.table.filter(pc.is_valid(self.table["__label"])).select(["__device", "__ts", "__label"])
+        known_at = pc.add(rows["__ts"], pa.scalar(delay, pa.duration("us")))
+        return rows.append_column("known_at", known_at).rename_columns(LABELS.names).cast(LABELS)
 
 
 def write_readings(history: History, directory: Path, joins: dict[str, datetime], end: datetime) -> dict[str, Path]:
@@ -58,15 +60,14 @@ def write_readings(history: History, directory: Path, joins: dict[str, datetime]
     directory.mkdir(parents=True, exist_ok=True)
     found = {}
     for device in history.devices:
-        rows = history.table.filter(pc.equal(history.table["device"], device))
-        inside = pc.less(rows["ts"], pa.scalar(end, TIME))
+        rows = history.table.filter(pc.equal(history.table["__device"], device))
+        inside = pc.less(rows["__ts"], pa.scalar(end, TIME))
         if device in joins:
-            inside = pc.and_(inside, pc.greater_equal(rows["ts"], pa.scalar(joins[device], TIME)))
+            inside = pc.and_(inside, pc.greater_equal(rows["__ts"], pa.scalar(joins[device], TIME)))
         rows = rows.filter(inside)
         if rows.num_rows:
             found[device] = directory / f"{device}.parquet"
-            columns = [rows["ts"], *(rows.column(3 + i) for i in range(len(history.features)))]
-            pq.write_table(pa.Table.from_arrays(columns, names=["ts", *history.features]), found[device])
+            pq.write_table(rows.select(["__ts", *history.features]), found[device])
     return found
 
 
@@ -80,28 +81,37 @@ def open_table(paths: Sequence[str]) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
     connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
     for file in files:
+        if Path(file).is_dir():
+            raise DataError(
+                f"{file} is a directory.", remedy=f"Name its files with a glob, such as '{file}/*.parquet'."
+            )
         if not Path(file).is_file():
             raise DataError(
                 f"{file}: there is no such file, and nothing matches.",
                 remedy="Name a Parquet file, a CSV, or a glob in quotes.",
             )
-    readers = {"read_parquet": [f for f in files if f.endswith((".parquet", ".pq"))]}
-    readers["read_csv"] = [f for f in files if f not in readers["read_parquet"]]
-    parts = []
-    for reader, names in readers.items():
-        if names:
-            listed = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
-            parts.append(f"SELECT * FROM {reader}([{listed}], union_by_name = true)")
+    parquet = [f for f in files if f.lower().endswith((".parquet", ".pq"))]
+    nothing = f"nullstr = [{', '.join(map(text, NOT_A_VALUE))}]"
+    parts = [
+        f"SELECT * FROM {reader}([{', '.join(map(text, names))}], union_by_name = true{options})"
+        for reader, names, options in (
+            ("read_parquet", parquet, ""),
+            ("read_csv", [f for f in files if f not in parquet], f", {nothing}"),
+        )
+        if names
+    ]
     try:
         connection.execute(
             f"CREATE TABLE source AS SELECT *, row_number() OVER () - 1 AS __row FROM ({' UNION ALL BY NAME '.join(parts)})"
         )
     except duckdb.Error as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:3])
         raise DataError(
-            f"{', '.join(files)} cannot be read: {reason}",
+            f"{', '.join(files)} cannot be read: {reason[:400]}",
             remedy="It must be a whole Parquet or CSV file with a header.",
         ) from error
+    if ours := [name for name in column_types(connection) if name.startswith("__")]:
+        raise DataError(f"{ours[0]!r} cannot be a column's name.", remedy="Rename it: edgeloop's own begin with '__'.")
     if _count(connection, "SELECT count(*) FROM source") == 0:
         raise DataError(f"{', '.join(files)} holds no rows.", remedy="Name a file with data.")
     return connection
@@ -149,7 +159,8 @@ def read_history(paths: Sequence[str], config: LoopConfig) -> History:
     found = connection.sql(_RISING).to_arrow_table()
     if not found.num_rows:
         raise DataError(
-            "no row has both a device and a time that can be read.", remedy="Check table.device and table.time."
+            "no row has both a device and a time that can be read.",
+            remedy="Check table.device and table.time: a time is ISO text, or a number of seconds to nanoseconds since 1970.",
         )
     nudged = pc.sum(found["__nudged"]).as_py()
     if nudged:
@@ -157,8 +168,7 @@ def read_history(paths: Sequence[str], config: LoopConfig) -> History:
             f"{nudged} rows share device and time with another; each was moved on by a microsecond, in row order"
         )
     found = _with_safe_ids(found.drop_columns(["__nudged"]), notes)
-    names = ["device", "ts", "label", *(f.name for f in raw)]
-    return History(found.rename_columns(names), tuple(f.name for f in raw), notes)
+    return History(found, tuple(f.name for f in raw), notes)
 
 
 # Rows of one device and time are moved on by a microsecond each; the window over the whole device keeps that from running
@@ -166,17 +176,22 @@ def read_history(paths: Sequence[str], config: LoopConfig) -> History:
 _RISING = """
 SELECT
     __device::VARCHAR AS __device,
-    (__ts + to_microseconds(rank - 1))::TIMESTAMPTZ AS __ts,
+    (__ts + to_microseconds(__rank - 1))::TIMESTAMPTZ AS __ts,
     __label,
-    COLUMNS(lambda c: c NOT IN ('__row', '__device', '__ts', '__label', 'rank')),
-    (rank > 1)::INTEGER AS __nudged
+    COLUMNS(lambda c: NOT starts_with(c, '__')),
+    (__rank > 1)::INTEGER AS __nudged
 FROM (
-    SELECT *, row_number() OVER (PARTITION BY __device, __ts ORDER BY __row) AS rank
+    SELECT *, row_number() OVER (PARTITION BY __device, __ts ORDER BY __row) AS __rank
     FROM history
     WHERE __device IS NOT NULL AND __ts IS NOT NULL
 )
 ORDER BY __device, __ts, __row
 """
+
+
+def text(value: str) -> str:
+    """A text as SQL."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def quote(name: str) -> str:
@@ -213,16 +228,28 @@ def _time_sql(config: LoopConfig, types: dict[str, str], device: str) -> str:
         step = int(config.table.interval.total_seconds() * 1e6)
         nth = f"row_number() OVER (PARTITION BY {device} ORDER BY __row) - 1"
         return f"TIMESTAMPTZ '{START.isoformat()}' + to_microseconds({step} * ({nth}))"
-    kind, column = types[name], quote(name)
+    return time_sql(name, types[name])
+
+
+def time_sql(name: str, kind: str) -> str:
+    """SQL for the column `name`, of DuckDB type `kind`, as a time; null where it is none.
+
+    Raises:
+        DataError: that type cannot be a time.
+    """
+    column = quote(name)
     if kind.startswith(("TIMESTAMP", "DATE")):
         return f"{column}::TIMESTAMPTZ"
     if kind == "VARCHAR":
         return f"try_cast({column} AS TIMESTAMPTZ)"
-    if kind in ("BIGINT", "INTEGER", "UBIGINT", "UINTEGER", "HUGEINT", "DOUBLE", "FLOAT"):
+    if _numeric(kind):
         # Seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by size: 1973 to 2286 in each.
+        whole = not kind.startswith(("FLOAT", "DOUBLE", "DECIMAL"))
+        column, divide = (f"{column}::HUGEINT", "//") if whole else (column, "/")
         return (
-            f"make_timestamptz(CASE WHEN {column} >= 1e17 THEN {column}::HUGEINT // 1000 WHEN {column} >= 1e14 THEN {column}::HUGEINT"
-            f" WHEN {column} >= 1e11 THEN ({column} * 1000)::HUGEINT WHEN {column} >= 1e8 THEN ({column} * 1000000)::HUGEINT END::BIGINT)"
+            f"make_timestamptz((CASE WHEN NOT isfinite({column}::DOUBLE) OR {column} >= 1e19 THEN NULL"
+            f" WHEN {column} >= 1e17 THEN {column} {divide} 1000 WHEN {column} >= 1e14 THEN {column}"
+            f" WHEN {column} >= 1e11 THEN {column} * 1000 WHEN {column} >= 1e8 THEN {column} * 1000000 END)::BIGINT)"
         )
     raise DataError(
         f"table.time names {name!r}, which is of type {kind}.",
@@ -239,7 +266,7 @@ def _label_sql(config: LoopConfig, types: dict[str, str]) -> str:
                 remedy="Remove label.cuts.",
             )
         cuts = ", ".join(f"{cut!r}::DOUBLE" for cut in config.label.cuts)
-        names = ", ".join("'" + name.replace("'", "''") + "'" for name in config.label.classes)
+        names = ", ".join(map(text, config.label.classes))
         index = f"len(list_filter([{cuts}], lambda cut: cut <= {column}))"
         return f"CASE WHEN {column} IS NULL OR isnan({column}::DOUBLE) THEN NULL ELSE ([{names}])[{index} + 1] END"
     return label_text(column, kind)
@@ -248,8 +275,9 @@ def _label_sql(config: LoopConfig, types: dict[str, str]) -> str:
 def label_text(column: str, kind: str) -> str:
     """SQL for a label's value as a class name: whole numbers without a fraction, anything else as text; empty is null."""
     if kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL"):
-        whole = f"WHEN {column} = floor({column}) THEN ({column}::BIGINT)::VARCHAR"
-        return f"CASE WHEN isnan({column}::DOUBLE) THEN NULL {whole} ELSE {column}::VARCHAR END"
+        number = f"{column}::DOUBLE"
+        whole = f"WHEN {number} = floor({number}) AND abs({number}) < 1e15 THEN ({column}::BIGINT)::VARCHAR"
+        return f"CASE WHEN NOT isfinite({number}) THEN NULL {whole} ELSE {column}::VARCHAR END"
     return f"nullif({column}::VARCHAR, '')"
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -33,6 +34,7 @@ from pipelines.backtest.scores import count_periods, read_labelled, score
 from pipelines.backtest.story import Story, last_words, read_decisions, read_trainings
 from pipelines.backtest.summary import Bytes, Details, EventBooks, Summary
 from pipelines.backtest.workers import Fleet
+from training.trainers import check_trainer
 
 
 class Progress(Protocol):
@@ -69,6 +71,7 @@ def run_backtest(
     began = time.monotonic()
     store = open_store(store_url)
     _demand_fresh(store, config, workdir)
+    check_trainer(config.training)
     scenario = plan_scenario(config, *history.span, history.devices, quick=quick)
     with dagster_home(workdir / "dagster") as instance:
         keys = create_keys(workdir / "keys")
@@ -77,6 +80,24 @@ def run_backtest(
         play = Play(config, scenario, history, workdir, store, centre, progress)
         play.run(root)
         return _judge(play, began)
+
+
+@dataclass
+class Owed:
+    """When to try again for a first release: after 1, 2, 4, … ticks, for what was lacking are mostly labels."""
+
+    wait: int = 0
+    left: int = 0
+
+    def due(self) -> bool:
+        """Whether to train at this tick, though none is planned."""
+        self.left = max(0, self.left - 1)
+        return self.wait > 0 and self.left == 0
+
+    def trained(self, *, released: bool) -> None:
+        """A training ended; `released` if there is a release now."""
+        self.wait = 0 if released else max(1, 2 * self.wait)
+        self.left = self.wait
 
 
 class Play:
@@ -97,7 +118,7 @@ class Play:
         self.lake = Lake(store, config.layout)
         self.story = Story()
         self._workdir = workdir
-        self._training_owed = False
+        self._owed = Owed()
         self._labels = history.labels(config.label.delay)
         self._labels = self._labels.filter(pc.less(self._labels["ts"], pa.scalar(scenario.end)))
         self._labelled_until = datetime.min.replace(tzinfo=scenario.start.tzinfo)
@@ -138,18 +159,17 @@ class Play:
             self.story.corrupted += damage_newest_batch(self.store, self.config, device)
         self._put_labels(tick.end)
         self.centre.run("intake", tick.end)
-        if tick.train or self._training_owed:
+        if tick.train or self._owed.due():
             self.centre.run("aggregates", tick.end)
             self._train(tick.end)
         self._note(tick.end, fleet)
 
     def _train(self, now: datetime) -> None:
-        """Train; while there is no release at all, a training that failed is tried again at the next tick."""
+        """Train; a training that failed is only noted, the champion stays."""
         if failure := self.centre.retrain(now):
             self.story.failures.append(f"the training at {now:%Y-%m-%d} failed: {failure}")
-        self._training_owed = not self.story.releases and not list_releases(
-            self.store, self.centre.centre.keys, self.config.name
-        )
+        published = self.story.releases or list_releases(self.store, self.centre.centre.keys, self.config.name)
+        self._owed.trained(released=bool(published))
 
     def _online(self, tick: Tick) -> set[str]:
         joined = (d for d in self.story.played if self.scenario.joins.get(d, tick.start) < tick.end)
@@ -200,6 +220,7 @@ def damage_newest_batch(store: Store, config: LoopConfig, device: str) -> int:
 def _demand_fresh(store: Store, config: LoopConfig, workdir: Path) -> None:
     if (workdir / "keys").exists() or (workdir / "devices").exists():
         raise ConfigError(f"{workdir} holds an earlier backtest.", remedy="Name another with --workdir, or delete it.")
+    store.table_location(config.layout.root)  # a store in memory cannot hold the lake
     for folder in (config.layout.root, "releases"):
         if next(iter(store.list(folder)), None) is not None:
             raise ConfigError(
@@ -224,6 +245,12 @@ def _judge(play: Play, began: float) -> Outcome:
     play.progress.stage("scoring", count_periods(config, play.scenario))
     rows = read_labelled(lake, config)
     accuracy, macro_f1, periods = score(rows, config, play.scenario, first, lambda: play.progress.step(""))
+    without = int(
+        ((rows.loop < 0) & (rows.ts >= np.datetime64(play.scenario.seed_end.replace(tzinfo=None), "us"))).sum()
+    )
+    notes = [*play.history.notes, *story.failures]
+    if without:
+        notes.append(f"{without} labelled events after the seed period had no model to answer them, and count as wrong")
     moved = story.statuses.values()
     summary = Summary(
         events=events,
@@ -237,7 +264,7 @@ def _judge(play: Play, began: float) -> Outcome:
     )
     return Outcome(
         summary,
-        story.details(config, play.scenario, [*play.history.notes, *story.failures], books, trainings, decisions),
+        story.details(config, play.scenario, notes, books, trainings, decisions),
     )
 
 

@@ -15,6 +15,9 @@ from edgeloop.duration import Duration
 from edgeloop.errors import ConfigError
 from edgeloop.layout import safe_id
 
+MOST_TICKS = 5000
+"""Each takes about a second."""
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -71,6 +74,11 @@ def plan_scenario(
         raise ConfigError(
             f"backtest.seed of {rules.seed} leaves nothing to play: the data spans {Duration(seconds=(end - first).total_seconds())}.",
             remedy="Shorten backtest.seed.",
+        )
+    if (end - first) / rules.tick > MOST_TICKS:
+        raise ConfigError(
+            f"backtest.tick of {rules.tick} cuts the history into {(end - first) // rules.tick:,} ticks.",
+            remedy=f"Lengthen it; at most {MOST_TICKS:,} are played.",
         )
     joins = {_known(device, devices, "backtest.joins"): first + offset for device, offset in rules.joins.items()}
     faults = tuple(_faults(config, first, devices))

@@ -12,14 +12,26 @@ from pathlib import Path
 import duckdb
 
 from edgeloop.duration import Duration
-from edgeloop.errors import DataError
+from edgeloop.errors import ConfigError, DataError
 from edgeloop.layout import safe_id
 from edgeloop.schema import Feature
-from pipelines.backtest.history import column_types, label_text, open_table, quote
+from pipelines.backtest.history import column_types, label_text, open_table, quote, time_sql
 
 MAX_CLASSES = 50
 MAX_CATEGORIES = 64
 TICKS = 60
+
+FEW_ROWS = 4000
+"""Under these the history is cut into fewer pieces, or none would hold enough rows to say anything."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How long the history is, how many rows it has, and how many of them have a label."""
+
+    span: timedelta
+    rows: int
+    labelled: int
 
 
 @dataclass
@@ -53,6 +65,10 @@ def starter_loop(
                 f"{option} names {column!r}, which the table does not have.",
                 remedy=f"It has: {', '.join(list(types)[:30])}.",
             )
+    if device is not None and devices is not None:
+        raise ConfigError("--device and --devices are both given.", remedy="Keep one.")
+    if label in (device, time):
+        raise ConfigError(f"--label {label!r} is the column of the device or the time too.", remedy="Name another.")
     if device is None and devices is None:
         raise DataError(
             "nothing says which device a row is from.",
@@ -64,9 +80,22 @@ def starter_loop(
         raise DataError(
             "the table has no column that can be a feature.", remedy="Features are numbers, or text with few values."
         )
-    span, rows = _span(connection, types, device, devices, time)
-    text = _render(name or safe_id(Path(paths[0]).stem), label, classes, columns, device, devices, time, span, rows)
-    return text, columns.notes
+    extent = _measure(connection, types, label, device, devices, time)
+    from_time = _from_time(columns, time)
+    if extent.labelled < 200:
+        columns.notes.append(f"{extent.labelled} labelled rows are few: expect gates that cannot tell models apart")
+    ident = name or safe_id(Path(paths[0]).stem)
+    return _render(ident, label, classes, columns, from_time, device, devices, time, extent), columns.notes
+
+
+def _from_time(columns: Columns, time: str | None) -> list[str]:
+    if time is None:
+        return []
+    taken = {Feature(name).column.lower() for name in (*columns.numbers, *columns.categories)}
+    if Feature("hour").column in taken:
+        columns.notes.append(f"the hour is not taken from {time!r}: the table has a column of that name")
+        return []
+    return ["hour"]
 
 
 def _classes(connection: duckdb.DuckDBPyConnection, label: str, kind: str) -> list[str]:
@@ -95,9 +124,11 @@ def _columns(connection: duckdb.DuckDBPyConnection, types: dict[str, str]) -> Co
     seen: dict[str, str] = {}
     for name, kind in types.items():
         column = Feature(name).column.lower()
-        if column == "f_" or column in seen:
+        if column == "f_":
+            found.notes.append(f"column {name!r} was left out: it has no letter or digit in its name; rename it")
+        elif column in seen:
             found.notes.append(
-                f"column {name!r} was left out: in the lake it could not be told from {seen.get(column, 'others')!r}; rename it"
+                f"column {name!r} was left out: in the lake it could not be told from {seen[column]!r}; rename it"
             )
         elif reason := _place(connection, name, kind, found):
             found.notes.append(f"column {name!r} was left out: {reason}")
@@ -141,47 +172,46 @@ def _place_text(connection: duckdb.DuckDBPyConnection, name: str, found: Columns
     return ""
 
 
-def _span(
+def _measure(
     connection: duckdb.DuckDBPyConnection,
     types: dict[str, str],
+    label: str,
     device: str | None,
     devices: int | None,
     time: str | None,
-) -> tuple[timedelta, int]:
-    """How long the simulated history will be, and its rows."""
-    ((rows,),) = connection.execute("SELECT count(*) FROM source").fetchall()
-    if time is None:
-        longest = -(-rows // devices) if devices else 0
-        if device is not None:
-            ((longest,),) = connection.execute(
-                f"SELECT max(n) FROM (SELECT count(*) AS n FROM source GROUP BY {quote(device)})"
-            ).fetchall()
-        return timedelta(hours=longest), rows
-    column = quote(time)
-    if types[time].startswith(("TIMESTAMP", "DATE")) or types[time] == "VARCHAR":
-        found = f"epoch(max(try_cast({column} AS TIMESTAMPTZ))) - epoch(min(try_cast({column} AS TIMESTAMPTZ)))"
-    else:
-        sizes = " ".join(
-            f"WHEN max({column}) >= {limit} THEN {unit}"
-            for limit, unit in (("1e17", "1e9"), ("1e14", "1e6"), ("1e11", "1e3"))
-        )
-        found = f"(max({column}) - min({column})) / CASE {sizes} ELSE 1 END"
-    ((seconds,),) = connection.execute(f"SELECT {found} FROM source").fetchall()
-    if not seconds:
+) -> Extent:
+    """How much history there is. Raises `DataError` if it is none."""
+    who = "''" if device is None else quote(device)
+    query = f"SELECT count(*), count({quote(label)}), count(DISTINCT {who}) FROM source"
+    ((rows, labelled, found),) = connection.execute(query).fetchall()
+    count = devices or found
+    if rows < 2 * count:
         raise DataError(
-            f"--time {time!r} holds no times that differ.",
-            remedy="Name another column, or leave --time out: then row order is time.",
+            f"the table has {rows} rows for {count} devices.",
+            remedy="A history has many rows of each device: name another --device, or fewer --devices.",
         )
-    return timedelta(seconds=float(seconds)), rows
+    if time is None:
+        query = f"SELECT max(n) FROM (SELECT count(*) AS n FROM source GROUP BY {who})"
+        ((longest,),) = connection.execute(query).fetchall()
+        return Extent(timedelta(hours=-(-rows // devices) if devices else longest), rows, labelled)
+    moment = f"epoch({time_sql(time, types[time])})"
+    ((seconds,),) = connection.execute(f"SELECT max({moment}) - min({moment}) FROM source").fetchall()
+    if not seconds:
+        ((example,),) = connection.execute(f"SELECT any_value({quote(time)}) FROM source").fetchall()
+        raise DataError(
+            f"--time {time!r} holds no two different times that can be read, but such as {str(example)[:40]!r}.",
+            remedy="A time is ISO text, or a number of seconds to nanoseconds since 1970. Without --time row order is time.",
+        )
+    return Extent(timedelta(seconds=float(seconds)), rows, labelled)
 
 
-def _length(span: timedelta, parts: int) -> str:
-    """A part of the span as a round duration."""
-    seconds = max(60.0, span.total_seconds() / parts)
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+def _length(span: timedelta, parts: float) -> str:
+    """A part of the span as a round duration, never nothing."""
+    seconds = span.total_seconds() / parts
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
         if seconds >= size:
-            return f"{max(1, round(seconds / size))}{unit}"
-    return "1m"
+            return f"{round(seconds / size)}{unit}"
+    return f"{max(seconds, 1e-6):.6f}s"
 
 
 def _render(
@@ -189,14 +219,18 @@ def _render(
     label: str,
     classes: list[str],
     columns: Columns,
+    from_time: list[str],
     device: str | None,
     devices: int | None,
     time: str | None,
-    span: timedelta,
-    rows: int,
+    extent: Extent,
 ) -> str:
-    seed, every, tick = _length(span, 8), _length(span, 8), _length(span, TICKS)
-    few = min(500, max(20, rows // 200))
+    span, small = extent.span, extent.labelled < FEW_ROWS
+    ticks = 24 if small else TICKS
+    seed, every, tick = _length(span, 4 if small else 8), _length(span, 8), _length(span, ticks)
+    # The first training holds back a third of its seed at the most; half of those rows must be enough to judge on.
+    held_back = 16 if small else 48
+    few = max(5, min(500, extent.labelled // held_back // 2))
     who = (
         f"device = {_toml(device)}" if device else f"devices = {devices} # rows in their order, cut into so many blocks"
     )
@@ -205,7 +239,7 @@ def _render(
         if time
         else '# time = "…" # no time column: row order is time\ninterval = "1h" # between two rows of a device'
     )
-    delay = min(timedelta(days=1), Duration.parse(tick) / 2)
+    delay = _length(min(timedelta(days=1), Duration.parse(tick) / 2), 1)
     categories = "\n".join(f"{_toml(key)} = {_toml(values)}" for key, values in columns.categories.items())
     return f"""\
 # A loop of edgeloop: one model lineage and everything about it. docs/loop.md explains each key.
@@ -224,11 +258,11 @@ owner = "" # an address, shown in Dagster
 column = {_toml(label)}
 classes = {_toml(classes)}
 # cuts = [10.0, 20.0] # turn a number into len(cuts) + 1 classes
-delay = "{_minutes(delay)}" # the truth comes this long after the event
+delay = "{delay}" # the truth comes this long after the event
 
 [features] # the model's inputs
 numbers = {_lines(columns.numbers)}
-from_time = {_toml(["hour"] if time else [])} # of "hour", "weekday", "month", in UTC
+from_time = {_toml(from_time)} # of "hour", "weekday", "month", in UTC
 {f"{chr(10)}[features.categories] # text, by its place in the list{chr(10)}{categories}{chr(10)}" if categories else ""}
 # [features.ranges] # numbers outside count as missing
 # temperature = [-40.0, 85.0]
@@ -247,7 +281,7 @@ crash_limit = 3 # starts on probation before it is put back
 [training]
 trainer = "lightgbm"
 every = "{every}"
-validation = "{_length(span, 48)}" # the last of it is held back to judge on
+validation = "{_length(span, held_back)}" # the last of it is held back to judge on
 max_rows_per_device = 50000
 seed = 7
 
@@ -292,13 +326,9 @@ quick = "{_length(span, 2)}"
 """
 
 
-def _minutes(length: timedelta) -> str:
-    return f"{max(1, int(length.total_seconds() // 60))}m"
-
-
 def _toml(value: object) -> str:
     # A JSON string without control characters is a TOML basic string, and a list of them a TOML array.
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _lines(names: list[str]) -> str:

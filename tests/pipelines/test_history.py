@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -51,6 +53,7 @@ def write(path: Path, table: pa.Table) -> str:
         (lambda i: int((START + timedelta(hours=i)).timestamp() * 1e3), "milliseconds"),
         (lambda i: int((START + timedelta(hours=i)).timestamp() * 1e6), "microseconds"),
         (lambda i: int((START + timedelta(hours=i)).timestamp()) * 10**9, "nanoseconds"),
+        (lambda i: np.int32((START + timedelta(hours=i)).timestamp()), "seconds, int32"),
         (lambda i: float((START + timedelta(hours=i)).timestamp()), "seconds, float"),
     ],
 )
@@ -72,7 +75,7 @@ def test_csv_parquet_and_globs_read_alike(tmp_path: Path) -> None:
 def test_equal_times_move_on_and_unusable_rows_are_left_out_with_a_note(tmp_path: Path) -> None:
     table = rows(6, time=lambda i: None if i == 5 else START, device=lambda i: None if i == 4 else "Pump 1/ä")
     found = read_history([write(tmp_path / "x.parquet", table)], CONFIG)
-    ts = found.table["ts"].to_pylist()
+    ts = found.table["__ts"].to_pylist()
     assert [t - ts[0] for t in ts] == [timedelta(microseconds=i) for i in range(4)]
     assert any("2 rows without a device" in note for note in found.notes)
     assert any("3 rows share device and time" in note for note in found.notes)
@@ -80,7 +83,7 @@ def test_equal_times_move_on_and_unusable_rows_are_left_out_with_a_note(tmp_path
     (device,) = found.devices
     assert device.startswith("Pump-1")
     files = write_readings(found, tmp_path / "readings", {}, START + timedelta(days=1))
-    assert pq.read_table(files[device]).column_names == ["ts", "a", "b", "mode"]
+    assert pq.read_table(files[device]).column_names == ["__ts", "a", "b", "mode"]
 
 
 def test_without_device_and_time_rows_are_cut_into_blocks_in_parallel(tmp_path: Path) -> None:
@@ -107,7 +110,7 @@ def test_labels_of_any_kind_become_classes(
 ) -> None:
     config = parse_loop(LOOP.replace('["good", "bad"]', f"{classes}\n{cuts}"))
     found = read_history([write(tmp_path / "x.parquet", rows(3, state=value, device=lambda i: "d"))], config)
-    assert found.table["label"].to_pylist() == expected
+    assert found.table["__label"].to_pylist() == expected
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def test_a_starter_loop_works_for_hundreds_of_odd_columns(tmp_path: Path) -> Non
         ({"label": "stat", "devices": 2}, "--label names 'stat'"),
         ({"label": "state"}, "--devices N"),
         ({"label": "a", "devices": 2}, r"more than 50 distinct.*label\.cuts"),
-        ({"label": "state", "device": "device", "time": "mode"}, "no times that differ"),
+        ({"label": "state", "device": "device", "time": "mode"}, "no two different times"),
     ],
 )
 def test_a_starter_says_what_it_cannot_do(tmp_path: Path, options: dict[str, Any], says: str) -> None:
@@ -183,3 +186,40 @@ def test_a_timeline_that_does_not_fit_is_refused() -> None:
     faulty = parse_loop(LOOP + '[backtest.faults]\nkill = ["nobody@3d"]\n')
     with pytest.raises(ConfigError, match=r"backtest\.faults\.kill names 'nobody'.*Its devices: d"):
         plan_scenario(faulty, START, START + timedelta(days=30), ["d"], quick=False)
+
+
+def test_any_table_that_a_starter_takes_can_be_played(tmp_path: Path) -> None:
+    """Columns called as ours are, numbers without end, classes that no TOML string holds as they are."""
+    table = rows(
+        400,
+        ts=lambda i: float(i),
+        rank=lambda i: i % 7,
+        hour=lambda i: float("inf") if i % 50 == 0 else i % 24,
+        weight=lambda i: i % 3,
+        kind=lambda i: "a\x7f'\"\\é" if i % 2 else "b",
+        **{"温度": lambda i: i % 5, "#": lambda i: i},  # type: ignore[arg-type]
+        state=lambda i: 1e300 if i % 100 == 0 else float(i % 2),
+    )
+    path = write(tmp_path / "x.parquet", table)
+    text, notes = starter_loop([path], label="state", device="device", time="time")
+    config = parse_loop(text)
+    assert set(config.features.numbers) == {"a", "b", "ts", "rank", "hour", "weight", "温度"}
+    assert config.label.classes == ("0", "1", "1e+300")
+    assert any("'#'" in note for note in notes)
+    found = read_history([path], config)
+    assert found.table.num_rows == 400
+    plan_scenario(config, *found.span, found.devices, quick=False)
+    encode = config.schema().encoder().encode
+    assert encode({"hour": float("inf"), "a": 1e39, "b": -1e39}, START)[:2] != [1e39, -1e39]
+    assert all(math.isfinite(v) or math.isnan(v) for v in encode({"hour": float("inf"), "a": 1e39}, START))
+
+
+def test_a_starter_for_few_rows_asks_for_no_more_than_there_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.parquet", rows(569))
+    config = parse_loop(starter_loop([path], label="state", devices=2)[0])
+    assert config.gate.min_rows <= 569 * (config.training.validation / timedelta(hours=285))
+    with pytest.raises(DataError, match=r"10 rows for 60 devices"):
+        starter_loop([write(tmp_path / "y.parquet", rows(10))], label="state", devices=60)
+    path = write(tmp_path / "z.parquet", rows(600, time=lambda i: START + timedelta(milliseconds=i)))
+    config = parse_loop(starter_loop([path], label="state", device="device", time="time")[0])
+    plan_scenario(config, *read_history([path], config).span, ["d0", "d1"], quick=False)
