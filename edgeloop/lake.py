@@ -6,11 +6,14 @@ shared between processes. Centre only.
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
+import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from edgeloop.layout import Layout
@@ -85,12 +88,31 @@ class Lake:
                 _add_view(connection, name, table, local=self._store.directory is not None)
         return connection
 
+    def added(self, name: str, since: int) -> ds.Dataset:
+        """The rows in files that the table has and had not at version `since` (-1: all of its rows).
+
+        For a table that is only appended to these are the new rows; after a compaction some old ones are among them.
+        """
+        table = self.table(name)
+        assert table is not None, f"{name} has not been written yet"
+        rows = table.to_pyarrow_dataset()
+        if since < 0:
+            return rows
+        old = self.table(name, since)
+        known = {_file_name(uri) for uri in old.file_uris()} if old else set()
+        fragments = [f for f in rows.get_fragments() if _file_name(f.path) not in known]
+        return ds.FileSystemDataset(fragments, rows.schema, rows.format, rows.filesystem)
+
+
+def _file_name(uri: str) -> str:
+    return uri.rpartition("/")[2]  # with a UUID in it
+
 
 def _add_view(connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable, *, local: bool) -> None:
     uris = table.file_uris()
     if local and uris:
         # Partition columns are not in the files; hive_partitioning takes them from the paths.
-        files = ", ".join("'" + uri.replace("'", "''") + "'" for uri in uris)
+        files = ", ".join("'" + escape(unquote(uri)).replace("'", "''") + "'" for uri in uris)
         options = "hive_partitioning = true, hive_types_autocast = false, union_by_name = true"
         connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], {options})")
     else:

@@ -29,14 +29,18 @@ from obstore.store import LocalStore, MemoryStore, S3Store
 
 from edgeloop.errors import AlreadyExists, ConfigError, NotFound, PreconditionFailed, StoreError
 
+_NOT_IN_A_DIRECTORY = frozenset("%[]\\^|")
+"""deltalake takes a directory's path for a URL and does not escape these (1.6.6); all others were tried and work."""
+
 
 @dataclass(frozen=True)
 class Entry:
-    """An object in a listing: its path, its size in bytes, when it was last written."""
+    """An object in a listing: its path, its size in bytes, when it was last written, which version of it this is."""
 
     path: str
     size: int
     modified: datetime
+    version: str
 
 
 class Store:
@@ -112,7 +116,12 @@ class Store:
         with _own_errors("list", prefix):
             for chunk in obstore.list(self._backend, prefix):
                 for meta in chunk:
-                    yield Entry(str(meta["path"]), int(meta["size"]), meta["last_modified"])
+                    yield Entry(str(meta["path"]), int(meta["size"]), meta["last_modified"], str(meta["e_tag"]))
+
+    def copy(self, path: str, to: str) -> None:
+        """Copy an object within the store, over an older copy if there is one; no byte of it comes here. Raises `NotFound`."""
+        with _own_errors("copy", path):
+            obstore.copy(self._backend, path, to, overwrite=True)
 
     def delete(self, path: str) -> None:
         """Remove the object; nothing happens if there is none."""
@@ -186,6 +195,11 @@ def _open_s3(url: str, bucket: str, prefix: str) -> Store:
 
 def _open_directory(path: Path) -> Store:
     path = path.expanduser().resolve()
+    if odd := sorted(_NOT_IN_A_DIRECTORY.intersection(str(path))):
+        raise ConfigError(
+            f"store directory {path} has {' '.join(odd)} in its name, which Delta tables cannot be kept under.",
+            remedy="Use a directory without it.",
+        )
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

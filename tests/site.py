@@ -170,6 +170,11 @@ class BentStore(Store):
         super().replace(path, content)
         self._after("replace", path)
 
+    def copy(self, path: str, to: str) -> None:
+        self._before("copy", to)
+        super().copy(path, to)
+        self._after("copy", to)
+
     def delete(self, path: str) -> None:
         self._before("delete", path)
         super().delete(path)

@@ -4,9 +4,12 @@ import threading
 from pathlib import Path
 from uuid import uuid4
 
+import pyarrow as pa
 import pytest
 
 from edgeloop.errors import AlreadyExists, ConfigError, NotFound, PreconditionFailed, StoreError
+from edgeloop.lake import Lake
+from edgeloop.layout import Layout
 from edgeloop.store import Store, open_store
 
 
@@ -63,6 +66,18 @@ def test_ranges_and_listing(store: Store) -> None:
         store.read("x/one")
 
 
+def test_a_copy_is_a_second_object_and_a_listing_tells_versions_apart(store: Store) -> None:
+    store.create("x/one", b"first")
+    (before,) = store.list("x")
+    store.copy("x/one", "y/one")
+    store.replace("x/one", b"second")
+    (after,) = store.list("x")
+    assert store.read("y/one") == b"first"
+    assert before.version != after.version
+    with pytest.raises(NotFound):
+        store.copy("x/none", "y/none")
+
+
 @pytest.mark.parametrize("path", ["../outside", "a/../../outside", "/etc/../x/.."])
 def test_no_path_leaves_the_store(store: Store, path: str, tmp_path: Path) -> None:
     with pytest.raises(StoreError):
@@ -73,3 +88,19 @@ def test_no_path_leaves_the_store(store: Store, path: str, tmp_path: Path) -> No
 def test_an_unknown_kind_of_store_is_named() -> None:
     with pytest.raises(ConfigError, match=r"ftp://x.*s3://"):
         open_store("ftp://x")
+
+
+@pytest.mark.parametrize("name", ["a b", "ü", "x#y", "q?r", "s*t", "it's", "a{b}"])
+def test_a_directory_of_any_name_holds_a_lake(tmp_path: Path, name: str) -> None:
+    lake = Lake(open_store(tmp_path / name), Layout("pump"))
+    rows = pa.table({"a": [1, 2], "month": ["2024-01", "2024-02"]})
+    lake.append("events", rows, ["month"])
+    assert lake.connect(events=None).execute("SELECT sum(a), min(month) FROM events").fetchall() == [(3, "2024-01")]
+    lake.append("events", rows)
+    assert lake.added("events", 1).to_table(["a"]).num_rows == 2
+
+
+@pytest.mark.parametrize("name", ["50%", "a[1]", "a|b", "a^b", "a\\b"])
+def test_a_directory_that_cannot_hold_one_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="Use a directory without it"):
+        open_store(tmp_path / name)
