@@ -118,6 +118,10 @@ class Layout:
     def plan(self, number: int) -> str:
         return f"{self.plans}/{number:09d}.json"
 
+    def plan_done(self, number: int) -> str:
+        """What says that plan `number` has been finished."""
+        return f"{self.plans}/{number:09d}.done"
+
     @property
     def trainings(self) -> str:
         return f"{self.root}/trainings"

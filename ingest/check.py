@@ -6,6 +6,9 @@ file; it never stops the others.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -14,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from edgeloop.config import LoopConfig
-from edgeloop.errors import DataError
+from edgeloop.errors import DataError, EdgeloopError
 from edgeloop.events import LABELS, batch_schema
 from edgeloop.layout import BatchName, check_id
 from edgeloop.schema import EVENT_SCHEMA
@@ -25,11 +28,18 @@ MAX_ROWS = 100_000
 MAX_EXPANDED = 64 * 1024 * 1024
 """A file of a few hundred bytes can claim to unpack to gigabytes; the footer says so before anything is unpacked."""
 
+_DIGEST = re.compile("[0-9a-f]{64}")
 TEXT = ("release", "prediction")
 LONGEST_TEXT = 256
 
+LABEL_TEXT = ("device", "label")
+
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 FUTURE = timedelta(days=1)
+_EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
+
+HIGHEST_SEQ = 10**12 - 1
+"""A batch's name has twelve digits for a sequence number."""
 
 
 def check_batch(path: str, content: bytes, config: LoopConfig, now: datetime) -> AcceptedBatch:
@@ -41,11 +51,11 @@ def check_batch(path: str, content: bytes, config: LoopConfig, now: datetime) ->
     device, name = _place(path, config)
     if sha256(content).hexdigest() != name.sha256:
         raise DataError("its content is not what its name says: damaged on the way or in the store.")
-    file = _open(content)
-    words = {k.decode(): v.decode(errors="replace") for k, v in (file.metadata.metadata or {}).items()}
-    _check_words(words, config, device, name)
-    table = read_batch(content, config)
-    last = _check_rows(table, config, name, now)
+    with _blamed_on_the_file():
+        words = _read_words(_open(content))
+        _check_words(words, config, device, name)
+        table = read_batch(content, config)
+        last = _check_rows(table, config, name, now)
     return AcceptedBatch(
         path=path,
         device=device,
@@ -60,6 +70,17 @@ def check_batch(path: str, content: bytes, config: LoopConfig, now: datetime) ->
     )
 
 
+@contextmanager
+def _blamed_on_the_file() -> Iterator[None]:
+    """Whatever a reader raises over a hostile file is that file's fault: a reason for quarantine, and no end of the ingest."""
+    try:
+        yield
+    except EdgeloopError:
+        raise
+    except Exception as error:
+        raise DataError(f"it cannot be read: {_first_line(error)}.") from error
+
+
 def read_batch(content: bytes, config: LoopConfig) -> pa.Table:
     """The rows of a batch, with exactly the columns of `batch_schema`. Raises `DataError`."""
     expected = batch_schema(config.schema())
@@ -68,25 +89,24 @@ def read_batch(content: bytes, config: LoopConfig) -> pa.Table:
         odd = sorted(set(file.schema_arrow.names) ^ set(expected.names))
         raise DataError(f"its columns differ from the loop's: {', '.join(odd[:8]) or 'another order'}.")
     for field in expected:
-        if pa.types.is_string(field.type) != _is_text(file.schema_arrow.field(field.name).type):
-            raise DataError(
-                f"its column {field.name} is {file.schema_arrow.field(field.name).type}, expected {field.type}."
-            )
-    try:
+        found = file.schema_arrow.field(field.name).type
+        if pa.types.is_string(field.type) != _is_text(found):
+            raise DataError(f"its column {field.name} is {found}, expected {field.type}.")
+    with _blamed_on_the_file():
         table = file.read()
-        _demand_short_text(table)
-        return table.cast(expected)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"its columns cannot be read as the loop's types: {_first_line(error)}.") from error
+        _demand_short_text(table, TEXT)
+        table = table.cast(expected)
+        table.validate(full=True)  # text is UTF-8
+        return table
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_dictionary(kind))
 
 
-def _demand_short_text(table: pa.Table) -> None:
+def _demand_short_text(table: pa.Table, names: Sequence[str]) -> None:
     # One long value in a dictionary is small in the file and in memory, and huge once every row has a copy of its own.
-    for name in TEXT:
+    for name in names:
         for chunk in table[name].chunks:
             longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
             if longest > LONGEST_TEXT:
@@ -95,17 +115,31 @@ def _demand_short_text(table: pa.Table) -> None:
 
 def check_labels(content: bytes, config: LoopConfig, now: datetime) -> pa.Table:
     """The rows of a label file, with the columns of `LABELS`. Raises `DataError`."""
-    file = _open(content)
-    missing = sorted(set(LABELS.names) - set(file.schema_arrow.names))
+    with _blamed_on_the_file():
+        rows = _read_labels(_open(content, LABEL_TEXT))
+        _check_labels(rows, config, now)
+        return rows
+
+
+def _read_labels(file: pq.ParquetFile) -> pa.Table:
+    names = file.schema_arrow.names
+    missing = [name for name in LABELS.names if name not in names]
     if missing:
         raise DataError(
             f"it has no column {', '.join(missing)}.", remedy=f"A label file has {', '.join(LABELS.names)}."
         )
-    try:
-        rows = file.read(columns=LABELS.names).select(LABELS.names).cast(LABELS)
-        rows.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"its columns cannot be read: {_first_line(error)}.") from error
+    odd = [name for name in LABELS.names if names.count(name) > 1]
+    odd += [name for name in LABEL_TEXT if not _is_text(file.schema_arrow.field(name).type)]
+    if odd:
+        raise DataError(f"its column {odd[0]} is there twice, or no text.")
+    table = file.read(columns=LABELS.names)
+    _demand_short_text(table, LABEL_TEXT)
+    rows = table.select(LABELS.names).cast(LABELS)
+    rows.validate(full=True)
+    return rows
+
+
+def _check_labels(rows: pa.Table, config: LoopConfig, now: datetime) -> None:
     if any(rows[name].null_count for name in LABELS.names):
         raise DataError("it has empty values.", remedy="Leave a row out while its label is unknown.")
     strangers = set(pc.unique(rows["label"]).to_pylist()) - set(config.label.classes)
@@ -113,7 +147,6 @@ def check_labels(content: bytes, config: LoopConfig, now: datetime) -> pa.Table:
         raise DataError(f"it has labels that are no class of the loop: {', '.join(sorted(strangers)[:5])}.")
     for column in ("ts", "known_at"):
         _check_times(rows[column], now, column)
-    return rows
 
 
 def _place(path: str, config: LoopConfig) -> tuple[str, BatchName]:
@@ -128,6 +161,10 @@ def _open(content: bytes, read_dictionary: tuple[str, ...] = ()) -> pq.ParquetFi
         file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(read_dictionary))
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         expanded = sum(group.total_byte_size for group in groups)
+    except KeyError as error:
+        raise DataError(
+            f"its column {error.args[0].decode(errors='replace')} is not there or nested, not text."
+        ) from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"it is no Parquet file: {_first_line(error)}.") from error
     if not 0 < file.metadata.num_rows <= MAX_ROWS:
@@ -135,6 +172,11 @@ def _open(content: bytes, read_dictionary: tuple[str, ...] = ()) -> pq.ParquetFi
     if expanded > MAX_EXPANDED:
         raise DataError(f"it unpacks to {expanded} bytes, at most {MAX_EXPANDED} are taken.")
     return file
+
+
+def _read_words(file: pq.ParquetFile) -> dict[str, str]:
+    found = file.metadata.metadata or {}
+    return {key.decode(errors="replace"): value.decode(errors="replace") for key, value in found.items()}
 
 
 def _check_words(words: dict[str, str], config: LoopConfig, device: str, name: BatchName) -> None:
@@ -160,6 +202,8 @@ def _check_rows(table: pa.Table, config: LoopConfig, name: BatchName, now: datet
     seq = table["seq"].to_numpy()
     if seq[0] != name.seq or (seq[1:] <= seq[:-1]).any():
         raise DataError("its sequence numbers do not rise from the one in its name.")
+    if seq[0] < 1 or seq[-1] > HIGHEST_SEQ:
+        raise DataError(f"its sequence numbers run from {seq[0]} to {seq[-1]}, 1 to {HIGHEST_SEQ} are taken.")
     _check_times(table["ts"], now, "ts")
     weight = table["weight"].to_numpy()
     if not ((weight >= 1) & (weight < 1e9)).all():
@@ -173,16 +217,30 @@ def _check_rows(table: pa.Table, config: LoopConfig, name: BatchName, now: datet
     strangers = set(pc.unique(table["prediction"]).to_pylist()) - {None, *config.label.classes}
     if strangers:
         raise DataError(f"it predicts what is no class of the loop: {sorted(map(str, strangers))[:5]}.")
+    if odd := [r for r in pc.unique(table["release"]).to_pylist() if r is not None and not _DIGEST.fullmatch(r)]:
+        raise DataError(f"its release {odd[0][:80]!r} is not the digest of a manifest.")
     return int(seq[-1])
 
 
 def _check_times(times: pa.ChunkedArray, now: datetime, column: str) -> None:
-    bounds = pc.min_max(times).as_py()
-    if bounds["min"] < EARLIEST or bounds["max"] > now + FUTURE:
+    # As whole numbers: Arrow's times reach much farther than Python's.
+    first, last = pc.min_max(times.cast(pa.int64())).as_py().values()
+    if first < _micros(EARLIEST) or last > _micros(now + FUTURE):
         raise DataError(
-            f"its {column} runs from {bounds['min']:%Y-%m-%d %H:%M} to {bounds['max']:%Y-%m-%d %H:%M}, outside 2000 to now plus a day.",
+            f"its {column} runs from {_say_time(first)} to {_say_time(last)}, outside 2000 to now plus a day.",
             remedy="Set the device's clock.",
         )
+
+
+def _micros(time: datetime) -> int:
+    return (time - _EPOCH_0) // timedelta(microseconds=1)
+
+
+def _say_time(micros: int) -> str:
+    try:
+        return f"{_EPOCH_0 + timedelta(microseconds=micros):%Y-%m-%d %H:%M}"
+    except OverflowError:
+        return f"{micros} µs from 1970"
 
 
 def _whole(words: dict[str, str], key: str) -> int:

@@ -6,10 +6,12 @@ finish it (docs/formats.md).
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 
 import msgspec
 
+from edgeloop.errors import AlreadyExists
 from edgeloop.layout import Layout
 from edgeloop.manifest import decode_document
 from edgeloop.store import Store
@@ -18,7 +20,10 @@ PLAN_VERSION = 1
 
 
 class AcceptedBatch(msgspec.Struct, frozen=True):
-    """A batch that passed every check. `shed` and `sealed_at` are the device's own words."""
+    """A batch that passed every check. `shed` and `sealed_at` are the device's own words.
+
+    `version` is the store's for the object that was looked at: another object of that name is not what this is about.
+    """
 
     path: str
     device: str
@@ -30,6 +35,7 @@ class AcceptedBatch(msgspec.Struct, frozen=True):
     bytes: int
     shed: int
     sealed_at: datetime
+    version: str = ""
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -38,6 +44,7 @@ class Rejected(msgspec.Struct, frozen=True):
     path: str
     reason: str
     rows: int = 0
+    version: str = ""
 
 
 class AcceptedLabels(msgspec.Struct, frozen=True):
@@ -46,6 +53,8 @@ class AcceptedLabels(msgspec.Struct, frozen=True):
     path: str
     source: str
     rows: int
+    sha256: str = ""
+    version: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -62,10 +71,14 @@ class Plan(msgspec.Struct, frozen=True):
     rejected_labels: tuple[Rejected, ...] = ()
 
     @property
-    def paths(self) -> tuple[str, ...]:
-        """Every object that the plan is about."""
-        parts = (self.batches, self.rejected, self.labels, self.rejected_labels)
-        return (*(item.path for part in parts for item in part), *self.duplicates)
+    def objects(self) -> dict[str, str]:
+        """The version of every object that the plan is about, by its path; empty where that is not known."""
+        return {
+            **dict.fromkeys(self.duplicates, ""),
+            **{batch.path: batch.version for batch in self.batches},
+            **{file.path: file.version for file in self.labels},
+            **{bad.path: bad.version for bad in (*self.rejected, *self.rejected_labels)},
+        }
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
@@ -76,7 +89,17 @@ def decode_plan(content: bytes) -> Plan:
     return decode_document(content, Plan, PLAN_VERSION, "ingest plan")
 
 
-def latest_plan(store: Store, layout: Layout) -> Plan | None:
-    """The plan with the highest number; None if there is none."""
-    newest = max((entry.path for entry in store.list(layout.plans)), default=None)
-    return None if newest is None else decode_plan(store.read(newest))
+def latest_plan(store: Store, layout: Layout) -> tuple[int, Plan | None]:
+    """The highest number of a plan, 0 if there is none, and that plan if it has not been finished."""
+    paths = {entry.path for entry in store.list(layout.plans)}
+    newest = max((path for path in paths if path.endswith(".json")), default=None)
+    if newest is None:
+        return 0, None
+    number = int(newest.rpartition("/")[2].removesuffix(".json"))
+    return number, None if layout.plan_done(number) in paths else decode_plan(store.read(newest))
+
+
+def write_done(store: Store, layout: Layout, number: int) -> None:
+    """Mark plan `number` as finished: nobody looks at it again."""
+    with contextlib.suppress(AlreadyExists):
+        store.create(layout.plan_done(number), b"")

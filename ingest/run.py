@@ -5,34 +5,43 @@ Rules:
 2. *Commit*: append to each table through the handle whose transaction version was read, as application transaction *n*. A
    table that has *n* is skipped. Of two writers on one version the later fails, and finds *n* there when it looks again.
 3. *Finish*: move what was rejected to quarantine with its reason, delete what is in the lake.
-4. Every step can be repeated. A start begins with committing and finishing the latest plan again; where it was finished, that
-   finds nothing to do.
+4. Every step can be repeated. A start begins with committing and finishing the latest plan again, unless it is marked as done.
+5. A plan is about the very objects that were looked at. What was put under the same name afterwards waits for the next plan; a
+   batch that is gone before it was committed is written down as lost. Neither stops the rest.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from edgeloop.config import LoopConfig
-from edgeloop.errors import AlreadyExists, DataError, NotFound
+from edgeloop.errors import AlreadyExists, ConfigError, DataError, NotFound, StoreError
 from edgeloop.events import TIME, lake_schema
 from edgeloop.lake import Lake
+from edgeloop.layout import check_id
 from edgeloop.store import Entry, Store
 from ingest.check import MAX_BYTES, check_batch, check_labels, read_batch
-from ingest.plan import PLAN_VERSION, AcceptedBatch, AcceptedLabels, Plan, Rejected, latest_plan
+from ingest.plan import PLAN_VERSION, AcceptedBatch, AcceptedLabels, Plan, Rejected, latest_plan, write_done
 from ingest.tables import BATCHES, LABEL_ROWS
 
 PLAN_FILES = 2000
 """Files a plan takes at the most; what waits beyond that gets the next plan. Bounds memory."""
 
 APPLICATION = "ingest"
+
+LOST = "it was gone from the store, or changed, after it was planned and before it was committed"
+LONGEST_NAME = 200
+"""Bytes in a part of a path that leave room for `.reason.json` in a directory, where a name has at most 255."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,14 @@ def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> Inges
     """Take in everything that waits, once.
 
     Raises:
+        ConfigError: the loop's features are not those of its lake.
         StoreError: the store failed; run it again.
         AlreadyExists: another ingest of this loop is under way and was first; nothing is lost.
     """
-    latest = latest_plan(store, config.layout)
-    recovered = latest is not None and _carry_out(store, lake, config, latest)
-    number = latest.number if latest else 0
+    _demand_same_columns(lake, config)
+    number, unfinished = latest_plan(store, config.layout)
+    if unfinished:
+        _carry_out(store, lake, config, unfinished)
     done: list[Plan] = []
     while plan := make_plan(store, lake, config, number + 1, now):
         _write_plan(store, config, plan)
@@ -74,7 +85,7 @@ def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> Inges
         rejected=sum(len(p.rejected) + len(p.rejected_labels) for p in done),
         labels=sum(f.rows for p in done for f in p.labels),
         label_files=sum(len(p.labels) for p in done),
-        recovered=recovered,
+        recovered=unfinished is not None,
     )
 
 
@@ -86,7 +97,20 @@ def make_plan(store: Store, lake: Lake, config: LoopConfig, number: int, now: da
         return None
     accepted, duplicates, rejected = _judge_batches(store, lake, config, batches, now)
     good_labels, bad_labels = _judge_labels(store, config, labels, now)
-    return Plan(PLAN_VERSION, number, config.name, now, accepted, duplicates, rejected, good_labels, bad_labels)
+    plan = Plan(PLAN_VERSION, number, config.name, now, accepted, duplicates, rejected, good_labels, bad_labels)
+    return plan if plan.objects else None
+
+
+def _demand_same_columns(lake: Lake, config: LoopConfig) -> None:
+    table = lake.table("events")
+    if table is None:
+        return
+    there, wanted = {field.name for field in table.schema().fields}, set(lake_schema(config.schema()).names)
+    if there != wanted:
+        raise ConfigError(
+            f"the features of loop {config.name!r} are not those of its lake: {', '.join(sorted(there ^ wanted)[:8])}.",
+            remedy="A loop keeps its features: put them back, or give the loop with the new ones another name.",
+        )
 
 
 def _judge_batches(
@@ -108,10 +132,10 @@ def _judge_batches(
         except NotFound:
             continue  # taken away by another ingest since the listing
         except DataError as error:
-            rejected.append(Rejected(entry.path, str(error)))
+            rejected.append(Rejected(entry.path, str(error), version=entry.version))
             continue
         others.append((batch.first_seq, batch.last_seq, batch.sha256))
-        accepted.append(batch)
+        accepted.append(msgspec.structs.replace(batch, version=entry.version))
     return tuple(accepted), tuple(duplicates), tuple(rejected)
 
 
@@ -143,13 +167,22 @@ def _judge_labels(
     accepted, rejected = [], []
     for entry in waiting:
         try:
-            rows = check_labels(_read(store, entry), config, now)
-            accepted.append(AcceptedLabels(entry.path, entry.path.split("/")[-2], rows.num_rows))
+            content = _read(store, entry)
+            rows = check_labels(content, config, now)
+            digest = sha256(content).hexdigest()
+            accepted.append(AcceptedLabels(entry.path, _source(config, entry), rows.num_rows, digest, entry.version))
         except NotFound:
             continue
         except DataError as error:
-            rejected.append(Rejected(entry.path, str(error)))
+            rejected.append(Rejected(entry.path, str(error), version=entry.version))
     return tuple(accepted), tuple(rejected)
+
+
+def _source(config: LoopConfig, entry: Entry) -> str:
+    parts = entry.path.removeprefix(f"{config.layout.labels}/").split("/")
+    if len(parts) != 2:
+        raise DataError("it is not at labels/<source>/<file>.")
+    return check_id("label source", parts[0])
 
 
 def _read(store: Store, entry: Entry) -> bytes:
@@ -168,25 +201,24 @@ def _write_plan(store: Store, config: LoopConfig, plan: Plan) -> None:
         ) from error
 
 
-def _carry_out(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> bool:
-    """Commit and finish a plan, or what is left of that; whether anything was."""
-    committed = _commit(store, lake, config, plan)
-    finished = _finish(store, config, plan)
-    return committed or finished
+def _carry_out(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> None:
+    """Commit and finish a plan, or what is left of that."""
+    _commit(store, lake, config, plan)
+    _finish(store, config, plan)
+    write_done(store, config.layout, plan.number)
 
 
-def _commit(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> bool:
-    schema = lake_schema(config.schema())
-    wrote = False
+def _commit(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> None:
+    schema, taken = lake_schema(config.schema()), set[str]()
     if plan.batches:
-        wrote |= _append_once(
+        events = _append_once(
             lake, "events", schema, plan.number, lambda: _event_rows(store, config, plan, schema), ["month"]
         )
+        taken = _taken(lake, plan) if events is None else set(events["batch"].unique().to_pylist())
     if plan.batches or plan.rejected:
-        wrote |= _append_once(lake, "batches", BATCHES, plan.number, lambda: _batch_rows(config, plan))
+        _append_once(lake, "batches", BATCHES, plan.number, lambda: _batch_rows(config, plan, taken))
     if plan.labels:
-        wrote |= _append_once(lake, "labels", LABEL_ROWS, plan.number, lambda: _label_rows(store, config, plan))
-    return wrote
+        _append_once(lake, "labels", LABEL_ROWS, plan.number, lambda: _label_rows(store, config, plan))
 
 
 def _append_once(
@@ -194,62 +226,106 @@ def _append_once(
     name: str,
     schema: pa.Schema,
     number: int,
-    rows: Callable[[], pa.Table],
+    make: Callable[[], pa.Table],
     partition_by: list[str] | None = None,
-) -> bool:
+) -> pa.Table | None:
+    """Append what `make` gives as application transaction `number`; the rows, or None if the table has that already."""
     table = lake.ensure(name, schema, partition_by)
     if (table.transaction_version(APPLICATION) or 0) >= number:
-        return False
+        return None
+    rows = make()
     # Through this very handle: one that is opened again would not see that another writer has committed in between.
     commit = CommitProperties(app_transactions=[Transaction(APPLICATION, number)])
-    write_deltalake(table, rows(), mode="append", commit_properties=commit)
-    return True
+    try:
+        write_deltalake(table, rows, mode="append", commit_properties=commit)
+    except CommitFailedError as error:
+        again = lake.table(name)
+        if again is not None and (again.transaction_version(APPLICATION) or 0) >= number:
+            return None  # another ingest carried out this very plan
+        raise StoreError(f"table {name} was changed by another writer: {error}.", remedy="Run it again.") from error
+    return rows
 
 
 def _event_rows(store: Store, config: LoopConfig, plan: Plan, schema: pa.Schema) -> pa.Table:
-    parts = []
+    parts = [schema.empty_table()]
     for batch in plan.batches:
-        rows = read_batch(store.read(batch.path), config)
+        content = _read_planned(store, batch.path, batch.sha256)
+        if content is None:
+            continue
+        rows = read_batch(content, config)
         constant = {"device": batch.device, "epoch": batch.epoch, "batch": batch.sha256, "ingested_at": plan.created}
         for column, value in constant.items():
             rows = rows.append_column(
                 schema.field(column), pa.repeat(pa.scalar(value, schema.field(column).type), rows.num_rows)
             )
-        parts.append(rows.append_column("month", pc.strftime(rows["ts"], "%Y-%m")))
-    return pa.concat_tables(parts).select(schema.names).cast(schema)
+        rows = rows.append_column("month", pc.strftime(rows["ts"], "%Y-%m"))
+        parts.append(rows.select(schema.names).cast(schema))
+    return pa.concat_tables(parts)
 
 
-def _batch_rows(config: LoopConfig, plan: Plan) -> pa.Table:
+def _read_planned(store: Store, path: str, digest: str) -> bytes | None:
+    """What the plan is about; None if it is gone, or another object has its name."""
+    try:
+        content = store.read(path)
+    except NotFound:
+        return None
+    return content if sha256(content).hexdigest() == digest else None
+
+
+def _batch_rows(config: LoopConfig, plan: Plan, taken: set[str]) -> pa.Table:
     plain = {"plan": plan.number, "ingested_at": plan.created}
-    rows = [{**msgspec.structs.asdict(b), **plain, "verdict": "accepted", "reason": ""} for b in plan.batches]
+    rows = []
+    for batch in plan.batches:
+        accepted = batch.sha256 in taken
+        words = {"verdict": "accepted", "reason": ""} if accepted else {"verdict": "lost", "reason": LOST}
+        rows.append({**msgspec.structs.asdict(batch), **words, **plain})
     for bad in plan.rejected:
         device = bad.path.removeprefix(f"{config.layout.inbox}/").split("/")[0]
         rows.append({"path": bad.path, "device": device, "verdict": "rejected", "reason": bad.reason, **plain})
     return pa.Table.from_pylist(rows, schema=BATCHES)
 
 
+def _taken(lake: Lake, plan: Plan) -> set[str]:
+    """The digests of the plan's batches that are in `events`, where an earlier try has put them."""
+    connection = lake.connect(events=None)
+    rows = connection.execute("SELECT DISTINCT batch FROM events WHERE ingested_at = ?", [plan.created])
+    return {batch for (batch,) in rows.fetchall()}
+
+
 def _label_rows(store: Store, config: LoopConfig, plan: Plan) -> pa.Table:
-    parts = []
+    parts = [LABEL_ROWS.empty_table()]
     for file in plan.labels:
-        rows = check_labels(store.read(file.path), config, plan.created)
+        content = _read_planned(store, file.path, file.sha256)
+        if content is None:
+            continue
+        rows = check_labels(content, config, plan.created)
         rows = rows.append_column("source", pa.repeat(file.source, rows.num_rows))
-        parts.append(rows.append_column("ingested_at", pa.repeat(pa.scalar(plan.created, TIME), rows.num_rows)))
-    return pa.concat_tables(parts).cast(LABEL_ROWS)
+        rows = rows.append_column("ingested_at", pa.repeat(pa.scalar(plan.created, TIME), rows.num_rows))
+        parts.append(rows.cast(LABEL_ROWS))
+    return pa.concat_tables(parts)
 
 
-def _finish(store: Store, config: LoopConfig, plan: Plan) -> bool:
-    waiting = {entry.path for folder in (config.layout.inbox, config.layout.labels) for entry in store.list(folder)}
-    left = waiting.intersection(plan.paths)
+def _finish(store: Store, config: LoopConfig, plan: Plan) -> None:
+    planned = plan.objects
+    waiting = (entry for folder in (config.layout.inbox, config.layout.labels) for entry in store.list(folder))
+    left = {e.path for e in waiting if e.path in planned and planned[e.path] in ("", e.version)}
     for bad in (*plan.rejected, *plan.rejected_labels):
         if bad.path in left:
             _quarantine(store, config, bad)
     for path in sorted(left):
         store.delete(path)
-    return bool(left)
 
 
 def _quarantine(store: Store, config: LoopConfig, bad: Rejected) -> None:
-    inside = bad.path.removeprefix(f"{config.layout.root}/").removeprefix("inbox/")
-    reason = msgspec.json.encode({"path": bad.path, "reason": bad.reason})
-    store.replace(f"{config.layout.quarantine}/{inside}", store.read(bad.path))
-    store.replace(f"{config.layout.quarantine}/{inside}.reason.json", reason)
+    place = f"{config.layout.quarantine}/{_quarantined_as(config, bad.path)}"
+    with contextlib.suppress(NotFound):  # taken away since the listing
+        store.copy(bad.path, place)
+    store.replace(f"{place}.reason.json", msgspec.json.encode({"path": bad.path, "reason": bad.reason}))
+
+
+def _quarantined_as(config: LoopConfig, path: str) -> str:
+    """The same place under quarantine; by the digest of the path where a hostile name leaves no room for `.reason.json`."""
+    inside = path.removeprefix(f"{config.layout.root}/").removeprefix("inbox/")
+    if max(len(part.encode()) for part in inside.split("/")) <= LONGEST_NAME and len(inside) <= 4 * LONGEST_NAME:
+        return inside
+    return f"odd-names/{sha256(path.encode()).hexdigest()}"

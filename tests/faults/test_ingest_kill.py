@@ -30,7 +30,8 @@ def bend(site: Site, point: str, after: int) -> BentStore:
     def at(verb: str, path: str) -> None:
         wanted = {
             "plan": ("create", "plans/"),
-            "quarantine": ("replace", "quarantine/"),
+            "copy": ("copy", "quarantine/"),
+            "reason": ("replace", "quarantine/"),
             "delete": ("delete", "inbox/"),
         }.get(point)
         if wanted and verb == wanted[0] and wanted[1] in path:
@@ -59,7 +60,7 @@ def child(site: Site, point: str, after: int) -> None:
 
 # After the plan and before any commit; between the commits of events and of batches, and after both; before the move to
 # quarantine, between the move and its reason; before the first delete and in the middle of them.
-POINTS = [("plan", 0), ("commit", 0), ("commit", 1), ("quarantine", 0), ("quarantine", 1), ("delete", 0), ("delete", 3)]
+POINTS = [("plan", 0), ("commit", 0), ("commit", 1), ("copy", 0), ("reason", 0), ("delete", 0), ("delete", 3)]
 
 
 @pytest.mark.parametrize(("point", "after"), POINTS)

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from edgeloop.errors import StoreError
+from edgeloop.config import parse_loop
+from edgeloop.errors import ConfigError, StoreError
+from edgeloop.events import LABELS
 from ingest.aggregates import update_aggregates
 from ingest.completeness import completeness
 from ingest.plan import decode_plan
 from ingest.run import ingest
 from tests.ingest.batches import column, events, named, rewrite, seal
-from tests.site import START, BentStore, Site, link_down, make_site
+from tests.site import LOOP, START, BentStore, Site, link_down, make_site
 
 NOW = START + timedelta(days=1)
 
@@ -108,6 +111,13 @@ def hostile(site: Site) -> dict[str, Callable[[], tuple[str, bytes]]]:
         "no class of the loop": bent(column("prediction", ["evil"] * 5, pa.string())),
         "0 rows": bent(lambda t: t.slice(0, 0)),
         "rows, 1 to": lambda: rewrite(site, seal(site, events(1, 5))[1], lambda t: pa.concat_tables([t] * 20_001)),
+        "µs from 1970": bent(column("ts", [2**62] * 5, times)),
+        "prediction is not there or nested": bent(column("prediction", [["good"]] * 5, pa.list_(pa.string()))),
+        "Invalid UTF8 payload": bent(column("prediction", [b"\xff\xfe"] * 5, pa.binary())),
+        "is not the digest of a manifest": bent(column("release", ["../../x"] * 5, pa.string())),
+        f"0 to 4, 1 to {10**12 - 1}": lambda: rewrite(
+            site, seal(site, events(1, 5))[1], column("seq", [0, 1, 2, 3, 4], pa.int64()), first=0
+        ),
         "unpacks to": bent(column("prediction", [str(i) + "x" * 14_000_000 for i in range(5)], pa.string())),
     }
 
@@ -147,24 +157,108 @@ def test_a_store_that_fails_in_the_middle_loses_and_doubles_nothing(site: Site) 
     assert not list(site.store.list(site.config.layout.inbox))
 
 
+LABEL = {"device": "d1", "ts": START, "label": "good", "known_at": START}
+
+
+def label_file(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
 def test_bad_labels_are_quarantined_and_good_ones_taken(site: Site) -> None:
-    import pyarrow.parquet as pq
-
-    from edgeloop.events import LABELS
-
-    row = {"device": "d1", "ts": START, "label": "good", "known_at": START}
-    for name, rows in {
-        "good": [row],
-        "stranger": [{**row, "label": "evil"}],
-        "late": [{**row, "known_at": NOW + timedelta(days=9)}],
-    }.items():
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(rows, schema=LABELS), sink)
-        put(site, site.config.layout.label_file("lab", name), sink.getvalue().to_pybytes())
+    good = pa.Table.from_pylist([LABEL], schema=LABELS)
+    files = {
+        "good": good,
+        "stranger": pa.Table.from_pylist([{**LABEL, "label": "evil"}], schema=LABELS),
+        "late": pa.Table.from_pylist([{**LABEL, "known_at": NOW + timedelta(days=9)}], schema=LABELS),
+        "twice": good.append_column("label", pa.array(["bad"])),
+        "nested": good.set_column(2, "label", pa.array([{"a": "good"}])),
+        "bomb": pa.concat_tables([good.set_column(0, "device", pa.array(["d" * 1_000_000]))] * 1000),
+    }
+    for name, table in files.items():
+        put(site, site.config.layout.label_file("lab", name), label_file(table))
     put(site, site.config.layout.label_file("lab", "torn"), b"PAR1")
+    put(site, f"{site.config.layout.labels}/no-source.parquet", label_file(good))
     report = run(site)
-    assert (report.labels, report.rejected) == (1, 3)
+    assert (report.labels, report.rejected) == (1, len(files) - 1 + 2)
     assert not list(site.store.list(site.config.layout.labels))
+
+
+def test_a_name_used_again_is_read_again(site: Site) -> None:
+    """A label source that writes `today.parquet` every day, and a batch that is sent again after a damaged copy of it was
+    taken away: neither is what the last plan was about."""
+    today = site.config.layout.label_file("lab", "today")
+    path, content = seal(site, events(1, 50))
+    put(site, path, content[:-1] + b"x")
+    put(site, today, label_file(pa.Table.from_pylist([LABEL], schema=LABELS)))
+    assert run(site).rejected == 1
+    put(site, path, content)
+    put(site, today, label_file(pa.Table.from_pylist([{**LABEL, "label": "bad"}], schema=LABELS)))
+    report = run(site)
+    assert (report.rows, report.labels, report.rejected, report.recovered) == (50, 1, 0, False)
+    assert count(site, "SELECT count(*) FROM labels") == (2,)
+
+
+def test_a_planned_batch_that_is_gone_is_lost_and_stops_nothing(site: Site) -> None:
+    gone, changed, kept = (seal(site, events(1 + 50 * i, 50)) for i in range(3))
+    for batch in (gone, changed, kept):
+        put(site, *batch)
+
+    def meddle(verb: str, path: str) -> None:
+        if path == site.config.layout.plan(1):
+            site.store.delete(gone[0])
+            site.store.replace(changed[0], b"other bytes")
+
+    ingest(BentStore(site.store, after=meddle), site.lake, site.config, NOW)
+    assert count(site) == (50, 50)
+    verdicts = site.lake.connect(batches=None).execute("SELECT verdict, count(*) FROM batches GROUP BY 1 ORDER BY 1")
+    assert verdicts.fetchall() == [("accepted", 1), ("lost", 2), ("rejected", 1)]  # the last: those other bytes
+    (books,) = completeness(site.store, site.lake, site.config.layout).to_pylist()
+    assert (books["produced"], books["ingested"], books["missing"]) == (150, 50, 100)
+    put(site, *gone)  # found again, on a backup
+    assert run(site).rows == 50
+
+
+def test_objects_that_cannot_be_read_and_names_without_room_stop_nothing(site: Site) -> None:
+    long = put(site, f"{site.config.layout.inbox}/d1/{'x' * 250}", b"junk")
+    put(site, *seal(site, events(1, 50)))
+
+    def take_away(verb: str, path: str) -> None:
+        if verb == "read" and path == other[0]:
+            site.store.delete(path)
+
+    other = seal(site, events(51, 50))
+    put(site, *other)
+    report = ingest(BentStore(site.store, before=take_away), site.lake, site.config, NOW)
+    assert (report.rows, report.rejected) == (50, 1)
+    reasons = [e.path for e in site.store.list(site.config.layout.quarantine) if e.path.endswith(".reason.json")]
+    assert [msgspec.json.decode(site.store.read(path))["path"] for path in reasons] == [long]
+
+
+def test_other_features_are_refused_before_anything_is_planned(site: Site) -> None:
+    put(site, *seal(site, events(1, 50)))
+    run(site)
+    put(site, *seal(site, events(51, 50)))
+    wider = parse_loop(LOOP.replace('numbers = ["a", "b"]', 'numbers = ["a", "b", "c"]'))
+    with pytest.raises(ConfigError, match=r"f_c.*put them back"):
+        ingest(site.store, site.lake, wider, NOW)
+    assert run(site).rows == 50
+
+
+def test_two_ingests_of_one_plan_commit_it_once(site: Site) -> None:
+    """The second has read the table before the first commits, and finds that out when it commits itself."""
+    put(site, *seal(site, events(1, 50)))
+
+    def overtake(verb: str, path: str) -> None:
+        if verb == "read" and "inbox/" in path and list(site.store.list(site.config.layout.plans)) and not overtaken:
+            overtaken.append(run(site))
+
+    overtaken: list[object] = []
+    ingest(BentStore(site.store, before=overtake), site.lake, site.config, NOW)
+    assert overtaken
+    assert count(site) == (50, 50)
+    assert count(site, "SELECT count(*) FROM batches") == (1,)
 
 
 def test_the_books_say_what_is_missing_and_aggregates_follow_late_data(site: Site) -> None:
@@ -186,6 +280,34 @@ def test_the_books_say_what_is_missing_and_aggregates_follow_late_data(site: Sit
         .fetchall()
     )
     assert features == [("f_a", 150, 0, 1.0), ("f_hour", 150, 0, 3.0), ("f_mode", 150, 0, 0.0)]  # f_b was never there
+
+
+def test_aggregates_miss_nothing_that_has_an_older_time(site: Site) -> None:
+    """Labels whose commit a crash delayed carry the time of their plan, which the aggregates have already passed."""
+    put(site, *seal(site, events(1, 50)))
+    run(site)
+    update_aggregates(site.lake)
+    ts = START + timedelta(seconds=7)
+    put(site, site.config.layout.label_file("lab", "a"), label_file(pa.Table.from_pylist([{**LABEL, "ts": ts}])))
+    ingest(site.store, site.lake, site.config, NOW - timedelta(hours=1))
+    update_aggregates(site.lake)
+    query = "SELECT sum(labelled), sum(correct) FROM device_hourly"
+    assert site.lake.connect(device_hourly=None).execute(query).fetchall() == [(1, 1)]
+
+
+def test_a_device_that_lies_about_its_books_spoils_only_its_own(site: Site) -> None:
+    put(site, *seal(site, events(1, 50)))
+    put(site, *rewrite(site, seal(site, events(1, 5))[1], None, {"edgeloop.shed": "9999"}))
+    put(site, *named(site, b"junk", device="only-rejects"))
+    put(site, *seal(site, events(1, 50), epoch=8))
+    run(site)
+    books = completeness(site.store, site.lake, site.config.layout).to_pylist()
+    assert [(b["device"], b["epoch"], b["quarantined"]) for b in books] == [
+        ("d1", 7, 0),
+        ("d1", 8, 1),
+        ("only-rejects", 0, 1),
+    ]
+    assert all(b["produced"] == b["ingested"] + b["shed"] + b["missing"] and b["missing"] >= 0 for b in books)
 
 
 def test_plans_round_trip(site: Site) -> None:
