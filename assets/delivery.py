@@ -12,10 +12,10 @@ from assets.trainings import Training, newest_training, read_training
 from edgeloop.config import LoopConfig
 from edgeloop.manifest import ReleaseManifest
 from edgeloop.rollout import RolloutDocument
+from edgeloop.roster import read_roster
 from fleet.gate import Decision, judge
 from fleet.releases import list_releases, publish_release
 from fleet.rollouts import conclude, publish_rollout, read_current, record_decision, start
-from fleet.roster import read_roster
 
 
 def delivery_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from assets.centre import Centre
 from edgeloop.config import LoopConfig
 from edgeloop.rollout import RolloutDocument
+from edgeloop.roster import read_roster
 from fleet.gate import Evidence
 from fleet.releases import read_model, read_release
-from fleet.roster import read_roster
 from training.paired import paired_comparison
 
 

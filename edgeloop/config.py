@@ -189,7 +189,7 @@ def parse_loop(content: bytes | str, where: str = "loop.toml") -> LoopConfig:
         config = msgspec.toml.decode(content, type=LoopConfig, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {_explain(str(error))}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{where} is not valid TOML: {error}.", remedy="Mend the line it names.") from error
     for key, wrong, remedy in _mistakes(config):
         if wrong:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
+from edgeloop.errors import DataError
 from edgeloop.manifest import decode_document
 
 STATUS_VERSION = 1
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=10**12)]
+"""Of events: a batch's name has twelve digits for one."""
+Bytes = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class UpdateState(msgspec.Struct, frozen=True):
@@ -16,7 +23,7 @@ class UpdateState(msgspec.Struct, frozen=True):
 
     state: str
     reason: str
-    at: datetime
+    at: Moment
     release: str = ""
 
 
@@ -30,27 +37,34 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     version: int
     loop: str
     device: str
-    time: datetime
-    epoch: int
-    produced: int
-    acked: int
-    shed: int
-    spooled: int
+    time: Moment
+    epoch: Annotated[int, msgspec.Meta(ge=0, lt=10**6)]
+    produced: Count
+    acked: Count
+    shed: Count
+    spooled: Count
     release: str
     release_id: str
     on_probation: bool
     update: UpdateState
     refused: dict[str, str]
     invalid: dict[str, int]
-    uploaded_bytes: int
-    downloaded_bytes: int
+    uploaded_bytes: Bytes
+    downloaded_bytes: Bytes
     runtime: str
-    last_event: datetime | None = None
+    last_event: Moment | None = None
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
 
 
 def decode_status(content: bytes) -> DeviceStatus:
-    """Read a status object. Raises `DataError` as `decode_document`."""
-    return decode_document(content, DeviceStatus, STATUS_VERSION, "device status")
+    """Read a status object. Raises `DataError` as `decode_document`, and if its books cannot be true."""
+    status = decode_document(content, DeviceStatus, STATUS_VERSION, "device status")
+    if status.acked + status.shed + status.spooled != status.produced:
+        raise DataError(
+            f"device status says {status.produced} produced = {status.acked} acknowledged + {status.shed} shed +"
+            f" {status.spooled} waiting, which is not so.",
+            remedy="Find out who wrote it.",
+        )
+    return status

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import (
@@ -161,7 +161,7 @@ def open_store(url: str | Path) -> Store:
     if parts.scheme == "s3":
         return _open_s3(text.rstrip("/"), parts.netloc, parts.path.strip("/"))
     if parts.scheme in ("", "file"):
-        return _open_directory(Path(parts.path if parts.scheme else text))
+        return _open_directory(Path(unquote(parts.path) if parts.scheme else text))
     raise ConfigError(
         f"store {text!r} is of no known kind.", remedy="Use a directory, s3://bucket/prefix or memory://."
     )

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from edgeloop.errors import DataError, NotFound
 from edgeloop.lake import Lake, run_sql
 from edgeloop.layout import Layout
-from edgeloop.status import decode_status
+from edgeloop.roster import read_roster
 from edgeloop.store import Store
 from ingest.tables import BATCHES
 
@@ -40,19 +39,9 @@ def completeness(store: Store, lake: Lake, layout: Layout) -> pa.Table:
 
 
 def _statuses(store: Store, layout: Layout) -> pa.Table:
-    rows = []
-    for entry in store.list(layout.statuses):
-        try:
-            status = decode_status(store.read(entry.path))
-        except (DataError, NotFound):
-            continue  # an unreadable status says nothing; what arrived still counts
-        rows.append(
-            {
-                "device": status.device,
-                "epoch": status.epoch,
-                "produced": status.produced,
-                "shed": status.shed,
-                "waiting": status.spooled,
-            }
-        )
+    # An unreadable status says nothing; what arrived still counts.
+    rows = [
+        {"device": s.device, "epoch": s.epoch, "produced": s.produced, "shed": s.shed, "waiting": s.spooled}
+        for s in read_roster(store, layout).devices.values()
+    ]
     return pa.Table.from_pylist(rows, schema=_STATUSES)

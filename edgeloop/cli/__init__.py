@@ -60,6 +60,12 @@ def main() -> None:
     except EdgeloopError as error:
         fail(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        about = f"{error.filename}: " if error.filename else ""
+        fail(ConfigError(f"{about}{error.strerror}.", remedy="Check the path, its permissions and the disk."))
+        sys.exit(ConfigError.exit_code)
     except ModuleNotFoundError as error:
         if error.name and error.name.partition(".")[0] in {
             "edge_runtime",

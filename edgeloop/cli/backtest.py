@@ -14,9 +14,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from edgeloop.cli.options import Json, LoopFile
-from edgeloop.cli.output import err, out
+from edgeloop.cli.output import err, note, out, say
 from edgeloop.config import read_loop
 from edgeloop.errors import ConfigError
+from edgeloop.store import open_store
+
+MARKER = ".edgeloop-backtest"
+"""In every work directory that a backtest has made: only those are ever replaced."""
 
 Data = Annotated[
     list[str],
@@ -43,11 +47,11 @@ def init(
 
     if output.exists() and not force:
         raise ConfigError(f"{output} exists already.", remedy="Name another with --output, or add --force.")
-    text, notes = starter_loop(data, label=label, device=device, devices=devices, time=time, name=name)
-    output.write_text(text)
-    for note in notes:
-        err.print(f"[dim]note[/] {note}", highlight=False)
-    err.print(f"wrote {output}; look it through, then: edgeloop backtest {output} {' '.join(data)}", highlight=False)
+    content, notes = starter_loop(data, label=label, device=device, devices=devices, time=time, name=name)
+    output.write_text(content)
+    for text in notes:
+        note(text)
+    say(f"wrote {output}; look it through, then: edgeloop backtest {output} {' '.join(data)}")
 
 
 def backtest(
@@ -74,27 +78,28 @@ def backtest(
     history = read_history(data, config)
     # After the mistakes that people make: Dagster and LightGBM take seconds to import.
     from pipelines.backtest.report import render_report, summary_table
-    from pipelines.backtest.run import run_backtest
+    from pipelines.backtest.run import check_backtest, run_backtest
 
-    for note in history.notes:
-        err.print(f"[dim]note[/] {note}", highlight=False)
+    for text in history.notes:
+        note(text)
+    scenario = check_backtest(config, history, open_store(store) if store else None, quick=quick)
     work = _fresh(workdir or Path(".edgeloop") / f"{config.name}-{datetime.now():%Y%m%d-%H%M%S-%f}")
     shutil.copyfile(loop, work / "loop.toml")
-    url = store or str(work / "store")
-    (work / "store.url").write_text(url if "://" in url else str(Path(url).resolve()))
+    opened = open_store(store or work / "store")
+    (work / "store.url").write_text(opened.url)
     with _Bar() as bar:
-        outcome = run_backtest(config, history, work, url, bar, quick=quick)
+        outcome = run_backtest(config, history, scenario, work, opened, bar)
     report = work / "report"
     report.mkdir()
     (report / "summary.json").write_bytes(outcome.summary.encode())
     (report / "index.html").write_text(render_report(outcome.summary, outcome.details))
-    for note in outcome.details.notes[len(history.notes) :]:
-        err.print(f"[dim]note[/] {note}", highlight=False)
+    for text in outcome.details.notes[len(history.notes) :]:
+        note(text)
     if json:
         sys.stdout.write(outcome.summary.encode().decode() + "\n")
     else:
         out.print(summary_table(outcome.summary))
-    err.print(f"report: {report / 'index.html'}   runs: edgeloop ui {work}", highlight=False)
+    say(f"report: {report / 'index.html'}   runs: edgeloop ui {work}")
 
 
 def ui(
@@ -115,6 +120,8 @@ def ui(
     }
     command = [
         sys.executable,
+        "-W",
+        "ignore::FutureWarning",  # that `dg dev` supersedes `dagster dev`; it wants a project of its own form
         "-m",
         "dagster",
         "dev",
@@ -125,19 +132,22 @@ def ui(
         "-p",
         str(port),
     ]
-    err.print(f"http://127.0.0.1:{port} in a few seconds", highlight=False)
+    say(f"http://127.0.0.1:{port} in a few seconds")
     os.execv(sys.executable, command)
 
 
 def _fresh(work: Path) -> Path:
     """Make the work directory; what an earlier backtest left in one of ours is replaced."""
-    if (work / "loop.toml").exists() and (work / "keys").exists():
+    if (work / MARKER).exists():
         doomed = Path(tempfile.mkdtemp(dir=work.parent, prefix=".replaced-"))
         work.rename(doomed / work.name)
         shutil.rmtree(doomed)
-    elif work.exists() and any(work.iterdir()):
-        raise ConfigError(f"{work} is not empty, and no backtest of ours.", remedy="Name another with --workdir.")
+    elif work.exists() and (not work.is_dir() or any(work.iterdir())):
+        raise ConfigError(
+            f"{work} is not empty, and was not made by a backtest.", remedy="Name another with --workdir, or empty it."
+        )
     work.mkdir(parents=True, exist_ok=True)
+    (work / MARKER).write_text("Made by `edgeloop backtest`, which may replace this whole directory.\n")
     return work
 
 
@@ -150,7 +160,7 @@ class _Bar:
             BarColumn(40),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
         self._progress = Progress(*columns, console=err)
         self._task: TaskID | None = None

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeloop.cli.options import Json, KeysDirectory, LoopFile, StoreUrl
-from edgeloop.cli.output import emit, table
+from edgeloop.cli.output import emit, note, table
 from edgeloop.clock import system_clock
 from edgeloop.config import read_loop
 
@@ -44,8 +44,8 @@ def init(
 @app.command()
 def status(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
     """Every device as it reports itself."""
+    from edgeloop.roster import read_roster
     from edgeloop.store import open_store
-    from fleet.roster import read_roster
 
     config = read_loop(loop)
     roster = read_roster(open_store(store), config.layout)
@@ -53,10 +53,11 @@ def status(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
         (s.device, s.release_id or "none", s.update.state, s.produced, s.spooled, s.shed, f"{s.time:%Y-%m-%d %H:%M}")
         for s in roster.devices.values()
     ]
-    rows += [(device, "?", why, 0, 0, 0, "?") for device, why in roster.unreadable.items()]
     columns = ("device", "release", "update", "produced", "spooled", "shed", "seen")
     emit(
         {"devices": roster.devices, "unreadable": roster.unreadable},
         as_json=json,
         human=table(f"fleet of {config.name}", columns, rows),
     )
+    for device, why in roster.unreadable.items():
+        note(f"{device}: {why}")

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from edgeloop.errors import EdgeloopError
 
@@ -31,16 +33,27 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
         numeric = bool(found) and all(isinstance(row[i], (int, float)) for row in found)
         drawn.add_column(column, justify="right" if numeric else "left")
     for row in found:
-        drawn.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+        drawn.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else printable(str(cell))) for cell in row))
     return drawn
+
+
+def say(text: str) -> None:
+    """Tell what was done, on stderr."""
+    err.print(Text(printable(text)), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Say something worth knowing, on stderr."""
+    err.print(Text.assemble(("note ", "dim"), printable(text)))
 
 
 def fail(error: EdgeloopError) -> None:
     """Say what went wrong and what to do, on stderr."""
-    err.print(f"[bold red]error[/] {_plain(error.message)}", highlight=False)
+    err.print(Text.assemble(("error ", "bold red"), printable(error.message)))
     if error.remedy:
-        err.print(f"      {_plain(error.remedy)}", highlight=False, style="dim")
+        err.print(Padding(Text(printable(error.remedy), style="dim"), (0, 0, 0, 6), expand=False))
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+def printable(text: str) -> str:
+    """`text` without what could steer a terminal: ids, reasons and names come from devices and from other people's files."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

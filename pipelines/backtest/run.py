@@ -22,7 +22,7 @@ from edge_runtime.settings import DeviceSettings, create_home
 from edgeloop.config import LoopConfig
 from edgeloop.errors import ConfigError, DataError
 from edgeloop.lake import Lake
-from edgeloop.store import Store, open_store
+from edgeloop.store import Store
 from fleet.keys import create_keys
 from fleet.releases import list_releases
 from fleet.repository import initialise
@@ -55,24 +55,35 @@ class Outcome:
     details: Details
 
 
+def check_backtest(config: LoopConfig, history: History, store: Store | None, *, quick: bool = False) -> Scenario:
+    """Everything that may be wrong, before anything is written; the timeline.
+
+    Args:
+        store: the user's own, whose part for the loop must be empty; None for a new one.
+
+    Raises:
+        ConfigError: the store is in use, the trainer is unknown, or the timeline does not fit the data.
+    """
+    if store is not None:
+        _demand_empty(store, config)
+    check_trainer(config.training)
+    return plan_scenario(config, *history.span, history.devices, quick=quick)
+
+
 def run_backtest(
-    config: LoopConfig, history: History, workdir: Path, store_url: str, progress: Progress, *, quick: bool = False
+    config: LoopConfig, history: History, scenario: Scenario, workdir: Path, store: Store, progress: Progress
 ) -> Outcome:
     """Play `history` through the loop.
 
     Args:
-        workdir: gets `keys/`, `devices/`, `dagster/`; must not hold an earlier backtest.
-        store_url: the store; the loop's folder in it must be empty.
+        scenario: what `check_backtest` gave.
+        workdir: gets `keys/`, `devices/`, `dagster/`; must be new.
+        store: must hold nothing of the loop and no releases.
 
     Raises:
-        ConfigError: the work directory or the store is in use, or the timeline does not fit the data.
-        DataError: at the end the books do not balance.
+        DataError: no release was ever published, or at the end the books do not balance.
     """
     began = time.monotonic()
-    store = open_store(store_url)
-    _demand_fresh(store, config, workdir)
-    check_trainer(config.training)
-    scenario = plan_scenario(config, *history.span, history.devices, quick=quick)
     with dagster_home(workdir / "dagster") as instance:
         keys = create_keys(workdir / "keys")
         root = initialise(store, keys, scenario.start)
@@ -217,9 +228,7 @@ def damage_newest_batch(store: Store, config: LoopConfig, device: str) -> int:
     return 1
 
 
-def _demand_fresh(store: Store, config: LoopConfig, workdir: Path) -> None:
-    if (workdir / "keys").exists() or (workdir / "devices").exists():
-        raise ConfigError(f"{workdir} holds an earlier backtest.", remedy="Name another with --workdir, or delete it.")
+def _demand_empty(store: Store, config: LoopConfig) -> None:
     store.table_location(config.layout.root)  # a store in memory cannot hold the lake
     for folder in (config.layout.root, "releases"):
         if next(iter(store.list(folder)), None) is not None:

@@ -92,7 +92,7 @@ def test_an_unknown_kind_of_store_is_named() -> None:
 
 @pytest.mark.parametrize("name", ["a b", "ü", "x#y", "q?r", "s*t", "it's", "a{b}"])
 def test_a_directory_of_any_name_holds_a_lake(tmp_path: Path, name: str) -> None:
-    lake = Lake(open_store(tmp_path / name), Layout("pump"))
+    lake = Lake(open_store(open_store(tmp_path / name).url), Layout("pump"))
     rows = pa.table({"a": [1, 2], "month": ["2024-01", "2024-02"]})
     lake.append("events", rows, ["month"])
     assert lake.connect(events=None).execute("SELECT sum(a), min(month) FROM events").fetchall() == [(3, "2024-01")]
