@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import dagster as dg
 
@@ -15,7 +16,16 @@ from edgeloop.rollout import RolloutDocument
 from edgeloop.roster import read_roster
 from fleet.gate import Decision, judge
 from fleet.releases import list_releases, publish_release
-from fleet.rollouts import conclude, publish_rollout, read_current, record_decision, start
+from fleet.repository import in_turn
+from fleet.rollouts import (
+    conclude,
+    highest_started,
+    publish_rollout,
+    read_current,
+    read_looks,
+    record_decision,
+    start,
+)
 
 
 def delivery_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
@@ -115,10 +125,12 @@ def publish_newest(centre: Centre, config: LoopConfig) -> Training | None:
         return None
     current = read_current(centre.store, centre.keys, config.name)
     keep = frozenset(r.id for r in (current.stable, current.candidate) if r) if current else frozenset()
-    artefacts = {a.target: training.model for a in training.manifest.models}
-    publish_release(
-        centre.store, centre.keys, training.manifest_bytes, artefacts, training.verdict_bytes, keep, centre.clock()
+    files = (
+        training.manifest_bytes,
+        {a.target: training.model for a in training.manifest.models},
+        training.verdict_bytes,
     )
+    in_turn(lambda: publish_release(centre.store, centre.keys, *files, keep, centre.clock()))
     return training
 
 
@@ -128,11 +140,17 @@ def step_rollout(centre: Centre, config: LoopConfig) -> tuple[RolloutDocument | 
     Returns:
         The document in force now (None before the first release), and the decision taken, if one was.
     """
+    return in_turn(lambda: _step(centre, config))
+
+
+def _step(centre: Centre, config: LoopConfig) -> tuple[RolloutDocument | None, Decision | None]:
     current = read_current(centre.store, centre.keys, config.name)
+    if current is not None and current.paused:
+        return current, None
     releases = list_releases(centre.store, centre.keys, config.name)
-    if releases and releases[-1].manifest.counter > _last_counter(centre, config):
+    if releases and releases[-1].manifest.counter > highest_started(centre.lake(config), current):
         return _start(centre, config, current, releases[-1].manifest)
-    if current is None or current.candidate is None or current.paused:
+    if current is None or current.candidate is None:
         return current, None
     return _look(centre, config, current)
 
@@ -147,25 +165,21 @@ def _start(
     devices = sorted(read_roster(centre.store, config.layout).devices)
     document = start(current, manifest, config.rollout, devices, now)
     decision = Decision(document.verdict, document.reason)
-    publish_rollout(centre.store, centre.keys, document, now)
     record_decision(lake, document, decision, None, now)
+    publish_rollout(centre.store, centre.keys, document, now, based_on=current)
     return document, decision
 
 
 def _look(centre: Centre, config: LoopConfig, current: RolloutDocument) -> tuple[RolloutDocument, Decision]:
     now, lake = centre.clock(), centre.lake(config)
     evidence = gather(centre, config, current)
+    seen = read_looks(lake, current)
+    if seen and replace(seen[-1], look=evidence.look) == evidence:
+        evidence = seen[-1]  # nothing came since: the same look, and no further one of `max_looks`
     decision = judge(evidence, config.rollout)
     document = conclude(current, decision, now)
-    publish_rollout(centre.store, centre.keys, document, now)
-    record_decision(lake, current, decision, evidence, now)
+    if not seen or evidence is not seen[-1]:
+        record_decision(lake, current, decision, evidence, now)
+    if decision.verdict != "hold" or current.verdict != "hold":  # devices need not fetch a new reason to wait
+        publish_rollout(centre.store, centre.keys, document, now, based_on=current)
     return document, decision
-
-
-def _last_counter(centre: Centre, config: LoopConfig) -> int:
-    """The highest counter that ever had a rollout: a rejected release is not started again."""
-    if centre.lake(config).table("decisions") is None:
-        return 0
-    query = "SELECT coalesce(max(substr(release, 2)::INTEGER), 0) FROM decisions"
-    ((counter,),) = centre.lake(config).connect(decisions=None).execute(query).fetchall()
-    return int(counter)

@@ -6,8 +6,9 @@ from assets.centre import Centre
 from edgeloop.config import LoopConfig
 from edgeloop.rollout import RolloutDocument
 from edgeloop.roster import read_roster
-from fleet.gate import Evidence
+from fleet.gate import Evidence, comparable
 from fleet.releases import read_model, read_release
+from fleet.rollouts import read_looks
 from training.paired import paired_comparison
 
 
@@ -31,7 +32,7 @@ def gather(centre: Centre, config: LoopConfig, document: RolloutDocument) -> Evi
     treated = [d for d in roster if document.arm(d) == "treated"]
     sha = document.candidate.sha256
     return Evidence(
-        look=_looks(centre, config, document) + 1,
+        look=1 + sum(comparable(seen, config.rollout) for seen in read_looks(centre.lake(config), document)),
         treated=len(treated),
         running=sum(roster[d].release == sha for d in treated),
         put_back={d: s.refused[sha] for d, s in roster.items() if sha in s.refused},
@@ -42,9 +43,3 @@ def gather(centre: Centre, config: LoopConfig, document: RolloutDocument) -> Evi
         low=paired.low,
         high=paired.high,
     )
-
-
-def _looks(centre: Centre, config: LoopConfig, document: RolloutDocument) -> int:
-    query = "SELECT count(*) FROM decisions WHERE rollout = ? AND evidence <> '{}'"
-    ((looks,),) = centre.lake(config).connect(decisions=None).execute(query, [document.number]).fetchall()
-    return int(looks)

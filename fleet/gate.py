@@ -5,7 +5,7 @@ Rules, in their order:
 2. Nobody runs it yet, or too few labelled rows: hold. No data never promotes.
 3. The whole interval of the difference lies under zero: reject.
 4. The candidate is not worse than the champion (best guess) and the interval excludes a loss over the margin: promote.
-5. Otherwise hold and look again; after the last look the champion stays.
+5. Otherwise hold and look again; after the last look the champion stays. A look at which rule 2 held does not count.
 
 The difference is candidate minus champion in accuracy, both replayed on the *same* labelled rows that came after the
 candidate was trained, its interval from blocks of (device, day): rows of a device within a day are not independent.
@@ -21,7 +21,8 @@ from edgeloop.rollout import Verdict
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known at a look. Shares are of rows, 0 to 1; `low` and `high` bound `difference`."""
+    """What is known at a look, the `look`-th that had enough to compare by. Shares are of rows, 0 to 1; `low` and `high` bound
+    `difference`."""
 
     look: int
     treated: int
@@ -41,6 +42,11 @@ class Decision:
 
     verdict: Verdict
     reason: str
+
+
+def comparable(evidence: Evidence, rules: Rollout) -> bool:
+    """Whether there is enough to compare the two by; only then a look is one of `max_looks`."""
+    return evidence.running > 0 and evidence.rows >= rules.min_labels
 
 
 def judge(evidence: Evidence, rules: Rollout) -> Decision:

@@ -17,6 +17,8 @@ Roles, thresholds and client rules: The Update Framework specification 1.0.
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -36,7 +38,7 @@ from tuf.api.metadata import (
 )
 from tuf.api.metadata import Role as TufRole
 
-from edgeloop.errors import AlreadyExists, ConfigError, NotFound, TrustError
+from edgeloop.errors import AlreadyExists, ConfigError, NotFound, PreconditionFailed, TrustError
 from edgeloop.layout import RELEASE_METADATA, RELEASE_TARGETS
 from edgeloop.store import Store
 from fleet.keys import ROOT_KEYS, ROOT_THRESHOLD, Keys
@@ -51,6 +53,9 @@ LIFETIME = {
 }
 PATHS = {"releases": ["models/*/*"], "rollouts": ["rollouts/*"]}
 
+ATTEMPTS = 5
+
+T = TypeVar("T")
 Signed = TypeVar("Signed", Root, Targets, Snapshot, Timestamp)
 
 
@@ -86,6 +91,20 @@ def _create_first(store: Store, keys: Keys, now: datetime) -> None:
             signer = keys.signer("root-1" if role == "root" else role)
             found: Metadata[Any] = Metadata.from_bytes(store.read(f"{RELEASE_METADATA}/{name}"))
             _verify_signature(found, signer.public_key, role)
+
+
+def in_turn(attempt: Callable[[], T]) -> T:
+    """Call `attempt`, which reads, decides and publishes, again while another publisher was first.
+
+    Raises:
+        PreconditionFailed: others were first `ATTEMPTS` times over.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return attempt()
+        except PreconditionFailed:
+            time.sleep(random.uniform(0, 0.2))
+    return attempt()
 
 
 def publish(

@@ -16,7 +16,7 @@ import pyarrow as pa
 from tuf.api.metadata import TargetFile, Targets
 
 from edgeloop.config import Rollout
-from edgeloop.errors import DataError
+from edgeloop.errors import DataError, PreconditionFailed
 from edgeloop.events import TIME
 from edgeloop.lake import Lake
 from edgeloop.manifest import ReleaseManifest
@@ -97,13 +97,14 @@ def conclude(document: RolloutDocument, decision: Decision, now: datetime) -> Ro
     if document.candidate is None:
         raise DataError(f"loop {document.loop!r} has no rollout under way.", remedy="Publish a release first.")
     change = {"reason": decision.reason, "updated": now}
+    ended = {"candidate": None, "verdict": decision.verdict, "paused": False, **change}
     if decision.verdict == "promote":
         following = document.wave + 1
         if following < len(document.waves) and document.waves[following] < 10_000:
             return msgspec.structs.replace(document, wave=following, verdict="running", **change)
-        return msgspec.structs.replace(document, stable=document.candidate, candidate=None, verdict="promote", **change)
+        return msgspec.structs.replace(document, stable=document.candidate, **ended)
     if decision.verdict in ("reject", "aborted"):
-        return msgspec.structs.replace(document, candidate=None, verdict=decision.verdict, **change)
+        return msgspec.structs.replace(document, **ended)
     return msgspec.structs.replace(document, verdict="hold", **change)
 
 
@@ -114,11 +115,27 @@ def pause(document: RolloutDocument, paused: bool, now: datetime) -> RolloutDocu
     )
 
 
-def publish_rollout(store: Store, keys: Keys, document: RolloutDocument, now: datetime) -> None:
-    """Sign and publish `document`. Raises `PreconditionFailed` if another publisher was first."""
+def publish_rollout(
+    store: Store, keys: Keys, document: RolloutDocument, now: datetime, *, based_on: RolloutDocument | None
+) -> None:
+    """Sign and publish `document`.
+
+    Args:
+        based_on: the document that it was made from; None for a loop's first.
+
+    Raises:
+        PreconditionFailed: that is not the one in force any more, or another publisher was first. Read, decide and publish
+            again: what a person did in between must stand.
+    """
     content = document.encode()
 
     def put(targets: Targets) -> None:
+        there = targets.targets.get(document.target)
+        expected = sha256(based_on.encode()).hexdigest() if based_on else None
+        if (there.hashes["sha256"] if there else None) != expected:
+            raise PreconditionFailed(
+                f"the rollout of {document.loop} was changed by somebody else.", remedy="Read it again and repeat."
+            )
         targets.targets[document.target] = TargetFile.from_data(document.target, content, ["sha256"])
 
     publish(store, keys, "rollouts", put, {document.target: content}, now)
@@ -127,7 +144,10 @@ def publish_rollout(store: Store, keys: Keys, document: RolloutDocument, now: da
 def record_decision(
     lake: Lake, document: RolloutDocument, decision: Decision, evidence: Evidence | None, now: datetime
 ) -> None:
-    """Add a row to `decisions`: the verdict on the release that `document` was about, and what it was taken on."""
+    """Add a row to `decisions`: the verdict on the release that `document` was about, and what it was taken on.
+
+    Before the verdict is published: a crash in between repeats a decision, and never forgets one.
+    """
     subject = document.candidate or document.stable
     row = {
         "decided": now,
@@ -140,3 +160,36 @@ def record_decision(
         "evidence": json.dumps(asdict(evidence)) if evidence else "{}",
     }
     lake.append("decisions", pa.Table.from_pylist([row], schema=DECISIONS))
+
+
+def read_looks(lake: Lake, document: RolloutDocument) -> list[Evidence]:
+    """What each look at this rollout was taken on, oldest first."""
+    if lake.table("decisions") is None:
+        return []
+    query = "SELECT evidence FROM decisions WHERE rollout = ? AND evidence <> '{}' ORDER BY decided"
+    rows = lake.connect(decisions=None).execute(query, [document.number]).fetchall()
+    return [Evidence(**json.loads(evidence)) for (evidence,) in rows]
+
+
+def last_decision(lake: Lake, document: RolloutDocument) -> str:
+    """When this rollout was last looked at or changed, and what was found; empty if there is no row of that."""
+    if lake.table("decisions") is None:
+        return ""
+    query = "SELECT decided, verdict, reason FROM decisions WHERE rollout = ? ORDER BY decided DESC LIMIT 1"
+    row = lake.connect(decisions=None).execute(query, [document.number]).fetchone()
+    return f"{row[0]:%Y-%m-%d %H:%M} UTC, {row[1]}: {row[2]}" if row else ""
+
+
+def highest_started(lake: Lake, current: RolloutDocument | None) -> int:
+    """The highest counter that ever had a rollout, 0 if none had: a rejected release is not started again.
+
+    A start that was recorded and, for a crash, never published does not count.
+    """
+    if current is None:
+        return 0
+    named = max(r.counter for r in (current.stable, current.candidate) if r)
+    if lake.table("decisions") is None:
+        return named
+    query = "SELECT coalesce(max(substr(release, 2)::INTEGER), 0) FROM decisions WHERE rollout <= ?"
+    ((counter,),) = lake.connect(decisions=None).execute(query, [current.number]).fetchall()
+    return max(named, int(counter))

@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.centre import Centre, asset_prefix
 from edgeloop.config import LoopConfig
-from fleet.repository import refresh
+from fleet.repository import in_turn, refresh
 
 if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -49,7 +49,7 @@ def _job(config: LoopConfig, name: str, assets: tuple[str, ...], description: st
 @dg.op(description="Sign timestamp again, and snapshot and rollouts when half of their life is over.")
 def refresh_signatures(centre: dg.ResourceParam[Centre]) -> None:
     """Keep what devices hold against the clock from expiring."""
-    refresh(centre.store, centre.keys, centre.clock())
+    in_turn(lambda: refresh(centre.store, centre.keys, centre.clock()))
 
 
 @dg.job(

@@ -24,15 +24,16 @@ app = typer.Typer(help="The rollout under way.", no_args_is_help=True)
 @app.command()
 def status(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = False) -> None:
     """The rollout document in force."""
+    from edgeloop.lake import Lake
     from edgeloop.store import open_store
     from fleet.keys import Keys
-    from fleet.rollouts import read_current
+    from fleet.rollouts import last_decision, read_current
 
-    name = read_loop(loop).name
-    document = read_current(open_store(store), Keys(keys), name)
+    config, opened = read_loop(loop), open_store(store)
+    document = read_current(opened, Keys(keys), config.name)
     if document is None:
-        raise _none(name)
-    _show(document, json)
+        raise _none(config.name)
+    _show(document, json, last_decision(Lake(opened, config.layout), document))
 
 
 @app.command()
@@ -69,19 +70,26 @@ def _change(
     from edgeloop.store import open_store
     from fleet.gate import Decision
     from fleet.keys import Keys
+    from fleet.repository import in_turn
     from fleet.rollouts import publish_rollout, read_current, record_decision
 
-    config, opened, ring, now = read_loop(loop), open_store(store), Keys(keys), system_clock()
-    current = read_current(opened, ring, config.name)
-    if current is None:
-        raise _none(config.name)
-    document = change(current, now)
-    publish_rollout(opened, ring, document, now)
-    record_decision(Lake(opened, config.layout), current, Decision(document.verdict, document.reason), None, now)
-    _show(document, json)
+    config, opened, ring = read_loop(loop), open_store(store), Keys(keys)
+
+    def attempt() -> RolloutDocument:
+        now = system_clock()
+        current = read_current(opened, ring, config.name)
+        if current is None:
+            raise _none(config.name)
+        document = change(current, now)
+        decision = Decision(document.verdict, document.reason)
+        record_decision(Lake(opened, config.layout), current, decision, None, now)
+        publish_rollout(opened, ring, document, now, based_on=current)
+        return document
+
+    _show(in_turn(attempt), json)
 
 
-def _show(document: RolloutDocument, json: bool) -> None:
+def _show(document: RolloutDocument, json: bool, last: str = "") -> None:
     wave = document.waves[document.wave]
     rows = [
         ("stable", f"{document.stable.id} ({document.stable.sha256[:12]})"),
@@ -91,6 +99,7 @@ def _show(document: RolloutDocument, json: bool) -> None:
         ("paused", "yes" if document.paused else "no"),
         ("updated", f"{document.updated:%Y-%m-%d %H:%M} UTC"),
     ]
+    rows += [("last look", last)] if last else []
     emit(document, as_json=json, human=table(f"rollout {document.number} of {document.loop}", ("", ""), rows))
 
 

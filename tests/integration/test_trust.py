@@ -54,9 +54,8 @@ def release_to_everyone(site: Site, day: float) -> str:
     from fleet.gate import Decision
     from fleet.rollouts import conclude, publish_rollout
 
-    publish_rollout(
-        site.store, site.centre.keys, conclude(document, Decision("promote", "test"), site.clock.now), site.clock.now
-    )
+    everyone = conclude(document, Decision("promote", "test"), site.clock.now)
+    publish_rollout(site.store, site.centre.keys, everyone, site.clock.now, based_on=document)
     return document.candidate.sha256
 
 
@@ -147,7 +146,7 @@ def test_the_rollout_key_alone_installs_nothing(site: Site) -> None:
     document = read_current(site.store, site.centre.keys, "pump")
     assert document is not None
     forged = msgspec.structs.replace(document, stable=ReleaseRef("r0001", 9, "e" * 64))
-    publish_rollout(site.store, site.centre.keys, forged, site.clock.now)
+    publish_rollout(site.store, site.centre.keys, forged, site.clock.now, based_on=document)
     state, reason, running = poll(site)
     assert (state, running) == ("refused-target", "r0001")
     assert "`releases` does not sign" in reason
