@@ -1,13 +1,12 @@
 """What reaches the devices: the release, the rollout, the fleet as it reports itself."""
 
-from __future__ import annotations
-
+# Without `from __future__ import annotations`: Dagster looks at the type of `context` itself.
 from collections.abc import Iterator
 from dataclasses import replace
 
 import dagster as dg
 
-from assets.centre import Centre, asset_prefix, loop_owners
+from assets.centre import Centre, asset_prefix, loop_asset, loop_owners
 from assets.evidence import gather
 from assets.trainings import Training, newest_training, read_training
 from edgeloop.config import LoopConfig
@@ -33,53 +32,47 @@ def delivery_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
     prefix = asset_prefix(config)
     owners = loop_owners(config)
 
-    @dg.asset(
-        key=[prefix, "release"],
-        deps=[[prefix, "validation"]],
-        group_name="delivery",
-        kinds={"tuf", "onnx"},
-        owners=owners,
-        output_required=False,
-        description="The newest challenger that passed, signed and published. Nothing happens if it did not pass.",
-    )
-    def release(centre: dg.ResourceParam[Centre]) -> Iterator[dg.MaterializeResult]:
-        training = publish_newest(centre, config)
-        if training is None:
-            return
-        manifest = training.manifest
-        yield dg.MaterializeResult(
-            metadata={
-                "release": manifest.id,
-                "sha256": manifest.sha256,
-                "model bytes": len(training.model),
-                "accuracy": manifest.metrics.get("accuracy", 0.0),
-                "macro F1": manifest.metrics.get("macro_f1", 0.0),
-            }
-        )
-
-    @dg.asset(
-        key=[prefix, "rollout"],
-        deps=[[prefix, "release"], [prefix, "events"], [prefix, "labels"]],
-        group_name="delivery",
-        kinds={"tuf"},
-        owners=owners,
+    # One step, so that the rollout is looked at also when there is no release: Dagster skips what is behind a missing output.
+    @dg.multi_asset(
+        name=f"{prefix}_deliver",
+        specs=[
+            loop_asset(
+                config,
+                "release",
+                "delivery",
+                "The newest challenger that passed, signed and published. Nothing happens if it did not pass.",
+                {"tuf", "onnx"},
+                ["validation"],
+            ).replace_attributes(skippable=True),
+            loop_asset(
+                config,
+                "rollout",
+                "delivery",
+                "Which cohort gets which release: started, judged, advanced or ended here, each decision a row in `decisions`.",
+                {"tuf"},
+                ["release", "events", "labels"],
+            ),
+        ],
+        can_subset=True,
         pool="delta_writer",
-        description="Which cohort gets which release: started, judged, advanced or ended here, each decision a row in `decisions`.",
     )
-    def rollout(centre: dg.ResourceParam[Centre]) -> dg.MaterializeResult:
-        document, decision = step_rollout(centre, config)
-        if document is None:
-            return dg.MaterializeResult(metadata={"note": "no release yet"})
-        return dg.MaterializeResult(
-            metadata={
-                "rollout": document.number,
-                "stable": document.stable.id,
-                "candidate": document.candidate.id if document.candidate else "none",
-                "wave": f"{document.waves[document.wave]} of 10000" if document.candidate else "everyone",
-                "verdict": decision.verdict if decision else document.verdict,
-                "reason": decision.reason if decision else document.reason,
-            }
-        )
+    def deliver(context: dg.AssetExecutionContext, centre: dg.ResourceParam[Centre]) -> Iterator[dg.MaterializeResult]:
+        names = {key.path[-1] for key in context.selected_asset_keys}
+        training = publish_newest(centre, config) if "release" in names else None
+        if training is not None:
+            manifest = training.manifest
+            yield dg.MaterializeResult(
+                asset_key=[prefix, "release"],
+                metadata={
+                    "release": manifest.id,
+                    "sha256": manifest.sha256,
+                    "model bytes": len(training.model),
+                    "accuracy": manifest.metrics.get("accuracy", 0.0),
+                    "macro F1": manifest.metrics.get("macro_f1", 0.0),
+                },
+            )
+        if "rollout" in names:
+            yield _rollout_result(prefix, *step_rollout(centre, config))
 
     @dg.asset(
         key=[prefix, "fleet"],
@@ -111,7 +104,21 @@ def delivery_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
             }
         )
 
-    return [release, rollout, fleet]
+    return [deliver, fleet]
+
+
+def _rollout_result(prefix: str, document: RolloutDocument | None, decision: Decision | None) -> dg.MaterializeResult:
+    found: dict[str, str | int] = {"note": "no release yet"}
+    if document is not None:
+        found = {
+            "rollout": document.number,
+            "stable": document.stable.id,
+            "candidate": document.candidate.id if document.candidate else "none",
+            "wave": f"{document.waves[document.wave]} of 10000" if document.candidate else "everyone",
+            "verdict": decision.verdict if decision else document.verdict,
+            "reason": decision.reason if decision else document.reason,
+        }
+    return dg.MaterializeResult(asset_key=[prefix, "rollout"], metadata=found)
 
 
 def publish_newest(centre: Centre, config: LoopConfig) -> Training | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from edgeloop.layout import Layout
 from edgeloop.manifest import ReleaseManifest, decode_manifest
@@ -26,6 +27,12 @@ def newest_training(store: Store, layout: Layout) -> int | None:
     paths = (entry.path for entry in store.list(layout.trainings))
     numbers = [int(path.split("/")[-2]) for path in paths if path.endswith("/verdict.json")]
     return max(numbers, default=None)
+
+
+def last_trained(store: Store, layout: Layout) -> datetime | None:
+    """When the newest training that has a verdict was made; None if there is none."""
+    number = newest_training(store, layout)
+    return None if number is None else decode_manifest(store.read(layout.training(number, "manifest.json"))).created
 
 
 def next_training(store: Store, layout: Layout) -> int:

@@ -8,14 +8,19 @@ A state machine over a few values kept in the spool's file; it decides, and does
 
 Rules:
 1. The committed slot is never touched while another is on probation: there is always a release to go back to, once there was one.
-2. Each start of the process on probation counts as a possible crash; only enough good events clear it.
-3. A refused release is not staged again.
+2. Each start of the process on probation counts as a crash until a clean stop takes it back, or probation ends.
+3. A self-test is marked before it begins and unmarked after it. A mark that is found at a start counts against the release that
+   was tested, and not against the one on probation.
+4. Good predictions count across clean stops, so that probation ends however few there are in a run.
+5. A refused release is not staged again.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
@@ -40,7 +45,8 @@ class Slots:
         self.staged = spool.get("staged", "")
         self.refused: dict[str, str] = json.loads(spool.get("refused", "{}"))
         self._starts = int(spool.get("starts", "0"))
-        self._latencies: list[float] = []
+        self._attempts: dict[str, int] = json.loads(spool.get("attempts", "{}"))
+        self._latencies: list[float] = json.loads(spool.get("latencies", "[]"))
 
     @property
     def running(self) -> str:
@@ -48,7 +54,9 @@ class Slots:
         return self.staged or self.committed
 
     def on_start(self) -> Judgement | None:
-        """Count a start of the process while on probation; a crash loop is ended here."""
+        """Count a start of the process while on probation; a crash loop, be it of self-tests, is ended here."""
+        if tested := self._spool.get("attempt", ""):
+            return self._count_attempt(tested)
         if not self.staged:
             return None
         self._starts += 1
@@ -57,11 +65,40 @@ class Slots:
             return self.roll_back(f"crash loop: started {self._starts} times on probation")
         return None
 
+    def on_stop(self, *, clean: bool) -> None:
+        """Remember how far probation is; a clean stop takes the count of this start back, and ends a self-test that is cut off."""
+        if clean:
+            self._starts = max(0, self._starts - 1)
+            self._spool.put(starts=self._starts, attempt="", latencies=json.dumps(self._latencies))
+
+    @contextmanager
+    def attempt(self, release: str) -> Iterator[None]:
+        """Around the self-test of `release`: should it end the process, the next start knows.
+
+        Raises:
+            OSError: that cannot be written down, so nothing may be tried.
+        """
+        if not self._spool.put(attempt=release):
+            raise OSError(self._spool.fault)
+        try:
+            yield
+        finally:
+            self._spool.put(attempt="")
+
+    def _count_attempt(self, release: str) -> Judgement | None:
+        count = self._attempts[release] = self._attempts.get(release, 0) + 1
+        self._spool.put(attempt="", attempts=json.dumps(self._attempts))
+        if count < self._crash_limit:
+            return None
+        reason = f"the self-test ended the process {count} times"
+        self.refuse(release, reason)
+        return Judgement("self-test-failed", reason)
+
     def stage(self, release: str) -> None:
         """Put a release on probation; `release` must not be refused."""
         assert release not in self.refused, "a refused release is never tried again"
-        self.staged, self._starts, self._latencies = release, 0, []
-        self._spool.put(staged=release, starts=0)
+        self.staged, self._starts, self._latencies, self._attempts = release, 0, [], {}
+        self._spool.put(staged=release, starts=0, latencies="[]", attempts="{}")
 
     def observe(self, probabilities: list[float], latency_us: float) -> Judgement | None:
         """Take one prediction on probation into account; a judgement when it is over."""

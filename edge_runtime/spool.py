@@ -13,12 +13,14 @@ Rules:
    stay unbiased (Horvitz and Thompson 1952), and the others are counted in `shed`. The lowest first, because an outage would
    else leave the newest events and next to nothing of its beginning: this way no weight is over twice what an even sample
    of all of it would have.
-5. A damaged file is set aside and a new one begun with a higher epoch, so that no sequence number is ever used twice.
+5. A disk that fails stops nothing: what it does not take stays in memory and is tried again, ever less often. Over
+   `BUFFERED` groups the buffer is thinned as rule 4 says, and what goes is counted in `shed` with the next group that is
+   written.
+6. What is said of the books is what a power cut would leave of them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import random
 import sqlite3
 import time
@@ -26,18 +28,14 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 
 import msgspec
 
+from edge_runtime.state import StateFile
 from edgeloop.config import DeviceSection
 from edgeloop.errors import DataError
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS groups (first_seq INTEGER PRIMARY KEY, weight REAL NOT NULL, content BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS batches (name TEXT PRIMARY KEY, events INTEGER NOT NULL, content BLOB NOT NULL) WITHOUT ROWID;
-"""
 
 _EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -57,6 +55,12 @@ class Event(msgspec.Struct, array_like=True):
 
 AFTER_SHEDDING = 0.75
 """The share of the disk budget that shedding leaves at the most. Were it all of it, every group would be a shedding."""
+
+BUFFERED = 10
+"""How many times `flush_events` are kept in memory while the disk fails."""
+
+LONGEST_PAUSE = 60.0
+"""Seconds between two tries of a disk that fails, at the most."""
 
 
 @dataclass(frozen=True)
@@ -88,38 +92,62 @@ def _one_of_two() -> Iterator[bool]:
         yield not first
 
 
+def _halve(events: Sequence[Event], lot: Iterator[bool]) -> list[Event]:
+    """The survivors of a thinning, each of which stands for two."""
+    survivors = [event for event in events if next(lot)]
+    for event in survivors:
+        event.weight *= 2
+    return survivors
+
+
 class Spool:
-    """The durable state of a device.
+    """The durable state of a device. One thread records; every other method is for any thread.
 
     Args:
         path: the SQLite file; beside it `epoch` remembers the epoch should the file be lost.
         section: `[device]` settings.
         now: used to number a new epoch only.
+        read_only: to look at it; nothing may be recorded or put.
+
+    Raises:
+        DataError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, section: DeviceSection, now: datetime) -> None:
-        self._path, self._section = path, section
-        self.set_aside: str = ""
-        self._connection = self._open(now)
+    def __init__(self, path: Path, section: DeviceSection, now: datetime, *, read_only: bool = False) -> None:
+        self._section = section
+        self._state = StateFile(path, now, read_only=read_only)
+        self.set_aside = self._state.set_aside
+        self.fault = ""
+        self._failures = 0
         self._buffer: list[Event] = []
+        self._meta: dict[str, str] = {}
         self._flush_at = 0.0
         self._flush_events = 1 if section.durability == "event" else section.flush_events
         self._flush_every = section.flush_every.total_seconds()
         self.epoch = int(self.get("epoch"))
         self._next_seq = int(self.get("next_seq", "1"))
+        self.produced = self._next_seq - 1
         self.acked, self.shed = int(self.get("acked", "0")), int(self.get("shed", "0"))
+        self._thinned, self._thinned_to = 0, 0
         self._last_ts = int(self.get("last_ts", "-1"))
         self._bytes = self._stored_bytes()
 
     @property
-    def produced(self) -> int:
-        """Events that got a number in this epoch."""
-        return self._next_seq - 1
+    def books(self) -> tuple[int, int, int]:
+        """As of one moment, of the events written in this epoch: how many there are, are in the store, were shed."""
+        with self._state.lock:
+            return self.produced, self.acked, self.shed
 
     @property
     def spooled(self) -> int:
-        """Events that wait on this device."""
-        return self.produced - self.acked - self.shed
+        """Events that wait on this device's disk."""
+        produced, acked, shed = self.books
+        return produced - acked - shed
+
+    @property
+    def buffered(self) -> int:
+        """Events that wait in memory."""
+        return len(self._buffer)
 
     @property
     def last_event(self) -> datetime | None:
@@ -135,177 +163,170 @@ class Spool:
         latency_us: float | None,
         inputs: Sequence[float],
     ) -> int:
-        """Take one event in and return its sequence number; writes to disk only when a group is due."""
+        """Take one event in and return its sequence number; writes to disk only when a group is due, and never fails for it."""
         seq = self._next_seq
         self._next_seq = seq + 1
         self._last_ts = ts
         buffer = self._buffer
         if not buffer:
             self._flush_at = time.monotonic() + self._flush_every
+        # No lock: appending is atomic, and whoever writes takes the events off the front that it has written.
         buffer.append(Event(seq, ts, release, prediction, confidence, latency_us, inputs))
         if len(buffer) >= self._flush_events or time.monotonic() >= self._flush_at:
-            self.flush()
+            self.flush_due()
+            if len(buffer) > BUFFERED * self._section.flush_events:
+                self._thin_buffer()
         return seq
 
-    def flush(self) -> None:
-        """Write the buffered events; after it they survive a power cut."""
-        if not self._buffer:
-            return
-        content = _pack(self._buffer)
-        with self._transaction() as connection:
-            connection.execute("INSERT INTO groups VALUES (?, 1, ?)", (self._buffer[0].seq, content))
-            self._set(connection, next_seq=self._next_seq, last_ts=self._last_ts)
-        self._bytes += len(content)
-        self._buffer.clear()
+    def flush_due(self) -> None:
+        """Write the buffered events if it is time: a group is full or old, or a failing disk is to be tried again."""
+        full = len(self._buffer) >= self._flush_events and not self._failures
+        if full or (self._buffer and time.monotonic() >= self._flush_at):
+            self.flush()
+
+    def flush(self) -> bool:
+        """Write what is buffered; after it that survives a power cut. False if the disk fails: see `fault` and rule 5."""
+        with self._state.lock:
+            try:
+                if self._buffer or self._meta:
+                    self._write(self._buffer[:])
+                    self._keep_to_budget()
+            except DataError as error:
+                self._failures += 1
+                self._flush_at = time.monotonic() + min(LONGEST_PAUSE, 2.0 ** min(self._failures, 30))
+                self.fault = f"{error.message} {len(self._buffer)} events wait in memory."
+                return False
+            self._failures, self.fault = 0, ""
+            return True
+
+    def oldest(self, count: int) -> list[Event]:
+        """The first `count` events, or all there are, that are in groups and not yet sealed. Raises `DataError`."""
+        found: list[Event] = []
+        with self._state.lock:
+            for (first_seq,) in self._state.rows("SELECT first_seq FROM groups ORDER BY first_seq"):
+                ((content,),) = self._state.rows("SELECT content FROM groups WHERE first_seq = ?", first_seq)
+                found += _unpack(content)
+                if len(found) >= count:
+                    break
+        return found[:count]
+
+    def seal(self, batch: SealedBatch, last_seq: int) -> None:
+        """Put `batch` in the place of all grouped events up to `last_seq`, in one transaction. Raises `DataError`."""
+        with self._state.lock:
+            with self._state.transaction() as connection:
+                rows = connection.execute("SELECT content FROM groups WHERE first_seq <= ?", (last_seq,)).fetchall()
+                rest = [event for (content,) in rows for event in _unpack(content) if event.seq > last_seq]
+                connection.execute("DELETE FROM groups WHERE first_seq <= ?", (last_seq,))
+                _insert(connection, rest)
+                connection.execute("INSERT INTO batches VALUES (?, ?, ?)", (batch.name, batch.events, batch.content))
+            self._bytes = self._stored_bytes()
+
+    def waiting(self) -> SealedBatch | None:
+        """The oldest sealed batch that is not acknowledged. Raises `DataError`."""
+        rows = self._state.rows("SELECT name, events, content FROM batches ORDER BY name LIMIT 1")
+        return SealedBatch(*rows[0]) if rows else None
+
+    def acknowledge(self, batch: SealedBatch) -> None:
+        """Forget a batch that is in the store. Raises `DataError`; it is then sent, and acknowledged, again."""
+        with self._state.lock:
+            with self._state.transaction() as connection:
+                connection.execute("DELETE FROM batches WHERE name = ?", (batch.name,))
+                _set(connection, {"acked": self.acked + batch.events})
+            self.acked += batch.events
+            self._bytes -= len(batch.content)
+
+    def get(self, key: str, default: str | None = None) -> str:
+        """A value kept beside the events. Raises `DataError` if it was never put and there is no default."""
+        with self._state.lock:
+            if key in self._meta:
+                return self._meta[key]
+            rows = self._state.rows("SELECT value FROM meta WHERE key = ?", key)
+        if not rows and default is None:
+            raise DataError(
+                f"{self._state.path} has no {key!r}.", remedy="It is damaged; move it away and start again."
+            )
+        return str(rows[0][0]) if rows else str(default)
+
+    def put(self, **values: object) -> bool:
+        """Keep values beside the events, all or none. False if the disk fails: they are kept in memory, and written when it can."""
+        with self._state.lock:
+            self._meta.update({key: str(value) for key, value in values.items()})
+            return self.flush()
+
+    def close(self) -> None:
+        """Flush and close."""
+        self.flush()
+        self._state.close()
+
+    def _write(self, events: list[Event]) -> None:
+        """One transaction: `events`, which begin the buffer, what was shed from it, and what was put."""
+        groups = [list(group) for _, group in groupby(events, key=lambda event: event.weight)]
+        written = max(events[-1].seq if events else self.produced, self._thinned_to)
+        shed = self.shed + self._thinned
+        with self._state.transaction() as connection:
+            size = sum(_insert(connection, group) for group in groups)
+            _set(connection, {**self._meta, "next_seq": written + 1, "last_ts": self._last_ts, "shed": shed})
+        del self._buffer[: len(events)]
+        self._meta.clear()
+        self.produced, self.shed, self._thinned = written, shed, 0
+        self._bytes += size
+
+    def _thin_buffer(self) -> None:
+        """Rule 5: the newest events have the lowest weight, so they are at the end of the buffer."""
+        with self._state.lock:
+            while len(self._buffer) > AFTER_SHEDDING * BUFFERED * self._section.flush_events:
+                lightest = self._buffer[-1].weight
+                heavy = [event for event in self._buffer if event.weight > lightest]
+                kept = heavy + _halve(self._buffer[len(heavy) :], _one_of_two())
+                self._thinned += len(self._buffer) - len(kept)
+                self._thinned_to = self._next_seq - 1
+                self._buffer[:] = kept
+
+    def _keep_to_budget(self) -> None:
         budget = self._section.spool_mb * 1e6
         if self._bytes > budget:
             while self._bytes > AFTER_SHEDDING * budget and self._thin():
                 pass
 
-    def oldest(self, count: int) -> list[Event]:
-        """The first `count` events, or all there are, that are in groups and not yet sealed."""
-        found: list[Event] = []
-        for (content,) in self._connection.execute("SELECT content FROM groups ORDER BY first_seq"):
-            found += _unpack(content)
-            if len(found) >= count:
-                break
-        return found[:count]
-
-    def seal(self, batch: SealedBatch, last_seq: int) -> None:
-        """Put `batch` in the place of all grouped events up to `last_seq`, in one transaction."""
-        with self._transaction() as connection:
-            rows = connection.execute("SELECT content FROM groups WHERE first_seq <= ?", (last_seq,)).fetchall()
-            rest = [event for (content,) in rows for event in _unpack(content) if event.seq > last_seq]
-            connection.execute("DELETE FROM groups WHERE first_seq <= ?", (last_seq,))
-            self._insert(connection, rest)
-            connection.execute("INSERT INTO batches VALUES (?, ?, ?)", (batch.name, batch.events, batch.content))
-        self._bytes = self._stored_bytes()
-
-    def waiting(self) -> SealedBatch | None:
-        """The oldest sealed batch that is not acknowledged."""
-        row = self._connection.execute("SELECT name, events, content FROM batches ORDER BY name LIMIT 1").fetchone()
-        return SealedBatch(*row) if row else None
-
-    def acknowledge(self, batch: SealedBatch) -> None:
-        """Forget a batch that is in the store."""
-        self.acked += batch.events
-        with self._transaction() as connection:
-            connection.execute("DELETE FROM batches WHERE name = ?", (batch.name,))
-            self._set(connection, acked=self.acked)
-        self._bytes -= len(batch.content)
-
-    def get(self, key: str, default: str | None = None) -> str:
-        """A value kept beside the events. Raises `DataError` if it was never put and there is no default."""
-        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        if row is None and default is None:
-            raise DataError(f"{self._path} has no {key!r}.", remedy="It is damaged; move it away and start again.")
-        return str(row[0]) if row is not None else str(default)
-
-    def put(self, **values: object) -> None:
-        """Keep values beside the events, all or none."""
-        with self._transaction() as connection:
-            self._set(connection, **values)
-
-    def close(self) -> None:
-        """Flush and close."""
-        self.flush()
-        self._connection.close()
-
     def _thin(self) -> bool:
         """Rule 4, once; False if there is nothing left that may be shed."""
         lightest = "SELECT first_seq FROM groups WHERE weight = (SELECT min(weight) FROM groups) ORDER BY first_seq"
-        thinned = [first_seq for (first_seq,) in self._connection.execute(lightest)]
+        thinned = [first_seq for (first_seq,) in self._state.rows(lightest)]
         lot, kept, dropped = _one_of_two(), list[Event](), 0
-        with self._transaction() as connection:
+        with self._state.transaction() as connection:
             for first_seq in thinned:
-                events = self._take(connection, first_seq)
-                survivors = [event for event in events if next(lot)]
+                events = _take(connection, first_seq)
+                survivors = _halve(events, lot)
                 dropped += len(events) - len(survivors)
-                for event in survivors:
-                    event.weight *= 2
                 kept += survivors
                 if len(kept) >= self._section.flush_events:  # fuller groups: events alone compress badly
-                    self._insert(connection, kept)
+                    _insert(connection, kept)
                     kept = []
-            self._insert(connection, kept)
-            self._set(connection, shed=self.shed + dropped)
+            _insert(connection, kept)
+            _set(connection, {"shed": self.shed + dropped})
         self.shed += dropped
         self._bytes = self._stored_bytes()
         return bool(thinned)
 
-    @staticmethod
-    def _take(connection: sqlite3.Connection, first_seq: int) -> list[Event]:
-        (content,) = connection.execute("SELECT content FROM groups WHERE first_seq = ?", (first_seq,)).fetchone()
-        connection.execute("DELETE FROM groups WHERE first_seq = ?", (first_seq,))
-        return _unpack(content)
-
-    @staticmethod
-    def _insert(connection: sqlite3.Connection, events: list[Event]) -> None:
-        if events:
-            row = (events[0].seq, events[0].weight, _pack(events))
-            connection.execute("INSERT INTO groups VALUES (?, ?, ?)", row)
-
     def _stored_bytes(self) -> int:
         query = "SELECT (SELECT coalesce(sum(length(content)), 0) FROM groups) + (SELECT coalesce(sum(length(content)), 0) FROM batches)"
-        return int(self._connection.execute(query).fetchone()[0])
+        return int(self._state.rows(query)[0][0])
 
-    def _open(self, now: datetime) -> sqlite3.Connection:
-        try:
-            return self._connect(now)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise DataError(
-                    f"{self._path} cannot be opened: {error}.", remedy="Check its permissions and the disk."
-                ) from error
-            self._move_away(error)
-            return self._connect(now)
 
-    def _connect(self, now: datetime) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise sqlite3.DatabaseError("its pages are inconsistent")
-            connection.executescript(_TABLES)
-            if connection.execute("SELECT 1 FROM meta WHERE key = 'epoch'").fetchone() is None:
-                connection.execute("INSERT INTO meta VALUES ('epoch', ?)", (str(self._new_epoch(now)),))
-        except sqlite3.DatabaseError:
-            connection.close()
-            raise
-        return connection
+def _take(connection: sqlite3.Connection, first_seq: int) -> list[Event]:
+    (content,) = connection.execute("SELECT content FROM groups WHERE first_seq = ?", (first_seq,)).fetchone()
+    connection.execute("DELETE FROM groups WHERE first_seq = ?", (first_seq,))
+    return _unpack(content)
 
-    def _new_epoch(self, now: datetime) -> int:
-        # Hours since 1970, so that it rises even if this whole directory was lost; one more than the last one known, so
-        # that it rises even if the clock went back.
-        marker = self._path.with_name("epoch")
-        with contextlib.suppress(OSError, ValueError):
-            return self._write_epoch(marker, max(int(marker.read_text()) + 1, int(now.timestamp() // 3600)))
-        return self._write_epoch(marker, max(1, int(now.timestamp() // 3600)))
 
-    @staticmethod
-    def _write_epoch(marker: Path, epoch: int) -> int:
-        marker.write_text(str(epoch))
-        return epoch
+def _insert(connection: sqlite3.Connection, events: list[Event]) -> int:
+    """Write a group; its bytes."""
+    if not events:
+        return 0
+    content = _pack(events)
+    connection.execute("INSERT INTO groups VALUES (?, ?, ?)", (events[0].seq, events[0].weight, content))
+    return len(content)
 
-    def _move_away(self, error: sqlite3.DatabaseError) -> None:
-        number = len(list(self._path.parent.glob(f"{self._path.name}.damaged-*"))) + 1
-        for suffix in ("", "-wal", "-shm"):
-            file = self._path.with_name(self._path.name + suffix)
-            if file.exists():
-                file.rename(self._path.with_name(f"{self._path.name}.damaged-{number}{suffix}"))
-        self.set_aside = f"the spool was damaged ({error}) and set aside as {self._path.name}.damaged-{number}"
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._connection
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
-
-    @staticmethod
-    def _set(connection: sqlite3.Connection, **values: object) -> None:
-        connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(k, str(v)) for k, v in values.items()])
+def _set(connection: sqlite3.Connection, values: dict[str, object]) -> None:
+    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(k, str(v)) for k, v in values.items()])

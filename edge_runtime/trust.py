@@ -12,7 +12,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, LengthOrHashMismatchError, RepositoryError
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    LengthOrHashMismatchError,
+    RepositoryError,
+)
 from tuf.api.metadata import TargetFile
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
@@ -24,21 +30,27 @@ CHUNK = 256 * 1024
 
 
 class StoreFetcher(FetcherInterface):
-    """Fetches metadata for python-tuf from the store; counts the bytes."""
+    """Fetches metadata for python-tuf from the store, never more than it allows; counts the bytes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.fetched = 0
 
-    def _fetch(self, url: str) -> Iterator[bytes]:
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """An object of at most `max_length` bytes, in one request. Raises python-tuf's `DownloadError`."""
         try:
-            content = self._store.read(url.removeprefix("store:/"))
+            content = self._store.read_range(url.removeprefix("store:/"), 0, max_length + 1)
         except NotFound as error:
             raise DownloadHTTPError(str(error), 404) from error
         except StoreError as error:
             raise DownloadError(str(error)) from error
         self.fetched += len(content)
-        yield content
+        if len(content) > max_length:
+            raise DownloadLengthMismatchError(f"{url} is longer than the {max_length} bytes allowed")
+        return content
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        raise NotImplementedError("without a length there is no bound: see download_bytes")
 
 
 class Trusted:
@@ -57,11 +69,22 @@ class Trusted:
         with _own_errors():
             return self._updater.get_targetinfo(path)
 
-    def read(self, target: TargetFile) -> bytes:
-        """A small target's verified bytes."""
+    def read(self, target: TargetFile, *, kept: Path | None = None) -> bytes:
+        """A small target's verified bytes.
+
+        Args:
+            kept: where they are kept on this device, verified each time, so that they are fetched only when they changed.
+        """
+        if kept is not None:
+            with contextlib.suppress(OSError, TrustError):
+                content = kept.read_bytes()
+                _verify(target, content)
+                return content
         content = self._store.read_range(_blob(target), 0, target.length)
         self._fetcher.fetched += len(content)
         _verify(target, content)
+        if kept is not None:
+            durable_write(kept, content)
         return content
 
     def download(self, target: TargetFile, destination: Path) -> None:
@@ -121,6 +144,13 @@ def _own_errors() -> Iterator[None]:
         raise TrustError(f"the release metadata was refused: {error}.", remedy="The running model goes on.") from error
     except OSError as error:
         raise StoreError(f"the device's trust folder failed: {error}.", remedy="Check the disk.") from error
+
+
+def durable_write(path: Path, content: bytes) -> None:
+    """Write a file so that after a power cut it is whole, or as it was before."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    durable_replace(part, path)
 
 
 def durable_replace(part: Path, destination: Path) -> None:

@@ -11,7 +11,8 @@ A release is installed only if
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -19,25 +20,34 @@ from pathlib import Path
 from edge_runtime.releases import Release, choose_artefact, model_file
 from edge_runtime.settings import DeviceSettings, read_root
 from edge_runtime.slots import Slots
-from edge_runtime.trust import Trusted, durable_replace, refresh
-from edgeloop.errors import DataError, ModelError, StoreError, TrustError
+from edge_runtime.trust import Trusted, durable_write, refresh
+from edgeloop.errors import DataError, EdgeloopError, ModelError, StoreError, TrustError
 from edgeloop.manifest import decode_manifest
 from edgeloop.rollout import ReleaseRef, RolloutDocument, decode_rollout, rollout_target
 from edgeloop.store import Store
 
+_DIGEST = re.compile("[0-9a-f]{64}")
+
 
 @dataclass(frozen=True)
 class Poll:
-    """How a poll ended: a state (docs/device.md), why, the release to put on probation if there is one, and the bytes it took."""
+    """How a poll ended: a state (docs/device.md), why, and the bytes it took.
+
+    There may be a `release` to put on probation, or the digest of one to `refuse` for ever.
+    """
 
     state: str
     reason: str
     release: Release | None = None
+    refuse: str = ""
     downloaded: int = 0
 
 
 def poll(home: Path, store: Store, settings: DeviceSettings, slots: Slots, now: datetime) -> Poll:
-    """Ask the store what this device is to run, and fetch and verify it if that is new. Never raises for what the store holds."""
+    """Ask the store what this device is to run, and fetch and verify it if that is new. Never raises for what the store holds.
+
+    Reads `slots` and changes none, so that another thread can go on predicting.
+    """
     try:
         trusted = refresh(home, store, read_root(home), now)
     except TrustError as error:
@@ -52,11 +62,11 @@ def poll(home: Path, store: Store, settings: DeviceSettings, slots: Slots, now: 
         poll = Poll("refused-release", str(error))
     except (StoreError, OSError) as error:
         poll = Poll("no-store", str(error))
-    return Poll(poll.state, poll.reason, poll.release, trusted.downloaded)
+    return replace(poll, downloaded=trusted.downloaded)
 
 
 def _follow(trusted: Trusted, home: Path, settings: DeviceSettings, slots: Slots) -> Poll:
-    rollout = _rollout(trusted, settings)
+    rollout = _rollout(trusted, home, settings)
     if rollout is None:
         return Poll("idle", "no release of this loop has been rolled out")
     wanted = rollout.assigned(settings.device)
@@ -71,20 +81,33 @@ def _follow(trusted: Trusted, home: Path, settings: DeviceSettings, slots: Slots
     return _install(trusted, home, settings, slots, wanted)
 
 
-def _rollout(trusted: Trusted, settings: DeviceSettings) -> RolloutDocument | None:
+def _rollout(trusted: Trusted, home: Path, settings: DeviceSettings) -> RolloutDocument | None:
     target = trusted.find(rollout_target(settings.loop))
-    return None if target is None else decode_rollout(trusted.read(target))
+    return None if target is None else decode_rollout(trusted.read(target, kept=home / "rollout.json"))
 
 
 def _install(trusted: Trusted, home: Path, settings: DeviceSettings, slots: Slots, wanted: ReleaseRef) -> Poll:
+    if not _DIGEST.fullmatch(wanted.sha256):  # it is about to be the name of a folder
+        raise TrustError(f"the rollout names {wanted.id} by {wanted.sha256[:80]!r}, which is no SHA-256 digest.")
     folder = home / "models" / wanted.sha256
     folder.mkdir(parents=True, exist_ok=True)
     _fetch(trusted, folder, settings, wanted)
-    release = Release(folder, wanted.sha256, settings.section.threads)
-    if wrong := release.disagreement():
-        slots.refuse(wanted.sha256, wrong)
-        return Poll("self-test-failed", wrong)
+    with slots.attempt(wanted.sha256):
+        release, wrong = _self_test(folder, wanted.sha256, settings.section.threads)
+    if wrong:
+        return Poll("self-test-failed", wrong, refuse=wanted.sha256)
     return Poll("probation", f"{wanted.id} verified and self-tested", release)
+
+
+def _self_test(folder: Path, digest: str, threads: int) -> tuple[Release | None, str]:
+    """The release, and what is wrong with it. Raises as `Release`."""
+    try:
+        release = Release(folder, digest, threads)
+        return release, release.disagreement()
+    except EdgeloopError:
+        raise
+    except Exception as error:  # a runtime's errors have no common base, and whatever it is, the release is to blame
+        return None, f"the self-test ended with {type(error).__name__}: {str(error)[:200]}"
 
 
 def _fetch(trusted: Trusted, folder: Path, settings: DeviceSettings, wanted: ReleaseRef) -> None:
@@ -106,6 +129,4 @@ def _fetch(trusted: Trusted, folder: Path, settings: DeviceSettings, wanted: Rel
         if model is None or model.hashes.get("sha256") != artefact.sha256:
             raise TrustError(f"{artefact.target} is not signed as the manifest of {wanted.id} names it.")
         trusted.download(model, destination)
-    part = folder / "manifest.json.part"
-    part.write_bytes(content)
-    durable_replace(part, folder / "manifest.json")
+    durable_write(folder / "manifest.json", content)

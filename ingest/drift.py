@@ -23,21 +23,28 @@ def drift(
 ) -> pa.Table:
     """The population stability index of each feature over the `window` before `now`.
 
+    Missing values are a bin of their own: a sensor that has died is the largest shift there is.
+
     Returns:
-        feature (its name), psi, events (with a value, in the window); psi is null where there were none.
+        feature (its name), psi, events (in the window), missing (the share of them without a value); psi and missing are null
+        where there was no event.
     """
     columns = {feature.column: feature.name for feature in schema.features if feature.name in reference}
     counts = _counts(lake, {c: reference[name].edges for c, name in columns.items()}, now, window)
     rows = []
     for column, name in columns.items():
-        bins = counts.get(column, {})
-        total = sum(bins.values())
-        found = [bins.get(k, 0) for k in range(len(reference[name].shares))]
-        psi = stability_index(reference[name].shares, [n / total for n in found]) if total else None
-        rows.append({"feature": name, "psi": psi, "events": total})
-    return pa.Table.from_pylist(
-        rows, schema=pa.schema([("feature", pa.string()), ("psi", pa.float64()), ("events", pa.int64())])
-    )
+        expected = _shares(reference[name])
+        found = [counts.get(column, {}).get(k, 0) for k in range(len(expected))]
+        total = sum(found)
+        psi = stability_index(expected, [n / total for n in found]) if total else None
+        rows.append({"feature": name, "psi": psi, "events": total, "missing": found[-1] / total if total else None})
+    fields = [("feature", pa.string()), ("psi", pa.float64()), ("events", pa.int64()), ("missing", pa.float64())]
+    return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+
+
+def _shares(reference: Reference) -> list[float]:
+    """The reference's share of all rows in each bin, and without a value."""
+    return [*(share * (1 - reference.missing) for share in reference.shares), reference.missing]
 
 
 def stability_index(expected: Sequence[float], found: Sequence[float]) -> float:

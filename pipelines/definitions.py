@@ -13,7 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.centre import Centre
+from assets.centre import Centre, asset_prefix
 from assets.delivery import delivery_assets
 from assets.intake import intake_assets
 from assets.learning import learning_assets
@@ -27,7 +27,17 @@ from pipelines.sensors import inbox_sensor
 
 
 def build(configs: Sequence[LoopConfig], centre: Centre) -> dg.Definitions:
-    """The definitions of these loops on one centre."""
+    """The definitions of these loops on one centre.
+
+    Raises:
+        ConfigError: two loops would have one name in Dagster, where `p-1`, `p.1` and `p_1` are the same.
+    """
+    names = [asset_prefix(config) for config in configs]
+    if clash := [config.name for config in configs if names.count(asset_prefix(config)) > 1]:
+        raise ConfigError(
+            f"loops {', '.join(clash)} have the same name in Dagster, which knows letters, digits and '_' only.",
+            remedy="Rename one of them.",
+        )
     return dg.Definitions(
         assets=[a for c in configs for a in (*intake_assets(c), *learning_assets(c), *delivery_assets(c))],
         jobs=[

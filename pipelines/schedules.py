@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import dagster as dg
 
+from assets.centre import Centre
+from assets.trainings import last_trained
 from edgeloop.config import LoopConfig
 from pipelines.jobs import job_name, maintenance_job
 
@@ -28,13 +32,20 @@ def aggregates_schedule(config: LoopConfig) -> dg.ScheduleDefinition:
 
 
 def retraining_schedule(config: LoopConfig) -> dg.ScheduleDefinition:
-    """Retraining by the calendar: cron cannot say `every 91 days`, so it follows `training.every` to the nearest period."""
-    days = config.training.every.total_seconds() / 86400
-    cron = "0 3 * * *" if days < 7 else "0 3 * * 1" if days < 28 else "0 3 1 * *" if days < 84 else "0 3 1 */3 *"
-    return dg.ScheduleDefinition(
-        name=f"{job_name(config, 'retraining')}_by_the_calendar",
+    """Retraining once `training.every` has passed since the last one; asked every night, for cron cannot say `every 91 days`."""
+
+    @dg.schedule(
+        name=f"{job_name(config, 'retraining')}_nightly",
         job_name=job_name(config, "retraining"),
-        cron_schedule=cron,
+        cron_schedule="0 3 * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Retraining every {config.training.every}, to the nearest day, week, month or quarter.",
+        description=f"Every night at 3: retrains if the last training is {config.training.every} old.",
     )
+    def nightly(centre: dg.ResourceParam[Centre]) -> dg.RunRequest | dg.SkipReason:
+        last = last_trained(centre.store, config.layout)
+        # An hour's grace: a training that took ten minutes must not put the next one off by a day.
+        if last is not None and centre.clock() - last < config.training.every - timedelta(hours=1):
+            return dg.SkipReason(f"last trained {last:%Y-%m-%d %H:%M} UTC, due every {config.training.every}")
+        return dg.RunRequest()
+
+    return nightly

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeloop.events import lake_schema
 from edgeloop.manifest import Reference
 from ingest.drift import drift, stability_index
 from tests.site import START, fill_lake, make_site
@@ -36,3 +37,18 @@ def test_rows_against_their_own_reference_do_not_drift_and_shifted_ones_do(tmp_p
     shifted = drift(site.lake, site.config.schema(), {"a": moved}, START + 9 * DAY, 30 * DAY).to_pylist()
     assert shifted[0]["psi"] > 0.25
     assert drift(site.lake, site.config.schema(), reference, START - DAY, DAY).to_pylist()[0]["psi"] is None
+
+
+def test_a_sensor_that_died_is_a_shift(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    fill_lake(site, 24 * 8)
+    rows = read_rows(site.lake, site.config, pin(site.lake), START + 9 * DAY, since=BEGINNING)
+    reference = make_reference(rows.X, site.config.schema())
+    fill_lake(site, 24 * 8, since=START + 30 * DAY)
+    dead = site.lake.connect(events=None).sql("SELECT * REPLACE (NULL::FLOAT AS f_a) FROM events").to_arrow_table()
+    site.lake.overwrite("events", dead.cast(lake_schema(site.config.schema())))
+    found = drift(site.lake, site.config.schema(), reference, START + 40 * DAY, 15 * DAY).to_pylist()
+    by_name = {row["feature"]: row for row in found}
+    assert by_name["a"]["psi"] > 5
+    assert by_name["a"]["missing"] == 1.0
+    assert by_name["b"]["psi"] < 0.01

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
+from assets.learning import train_next
+from edgeloop.config import parse_loop
+from edgeloop.errors import ConfigError
 from pipelines.definitions import build
-from tests.site import make_site
+from tests.site import LOOP, START, fill_lake, make_site
 
 
 def test_the_assets_of_a_loop_and_what_runs_them(tmp_path: Path) -> None:
@@ -42,3 +47,43 @@ def test_the_sensor_asks_only_when_something_waits(tmp_path: Path) -> None:
     assert isinstance(ask(), dg.SkipReason)
     site.store.create(f"{site.config.layout.inbox}/d/x.parquet", b"x")
     assert isinstance(ask(), dg.RunRequest)
+
+
+def test_two_loops_with_one_name_in_dagster_are_named(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    loops = [parse_loop(LOOP.replace('"pump"', f'"{name}"')) for name in ("p-1", "other", "p_1")]
+    with pytest.raises(ConfigError, match="p-1, p_1"):
+        build(loops, site.centre)
+
+
+def test_retraining_is_due_when_the_last_is_old_enough(tmp_path: Path) -> None:
+    site = make_site(tmp_path, LOOP.replace("[training]", '[training]\nevery = "30d"'))
+    fill_lake(site, 24 * 8)
+    schedule = build([site.config], site.centre).get_repository_def().get_schedule_def("pump_retraining_nightly")
+
+    def ask(day: float) -> object:
+        site.clock.now = START + timedelta(days=day)
+        with dg.DagsterInstance.ephemeral() as instance:
+            context = dg.build_schedule_context(instance, resources={"centre": site.centre})
+            return schedule(context)
+
+    assert isinstance(ask(8), dg.RunRequest)
+    train_next(site.centre, site.config)
+    assert isinstance(ask(9), dg.SkipReason)
+    assert isinstance(ask(37.5), dg.SkipReason)
+    assert isinstance(ask(37.99), dg.RunRequest)
+
+
+def test_the_rollout_is_looked_at_also_when_the_challenger_is_refused(tmp_path: Path) -> None:
+    site = make_site(tmp_path, LOOP.replace("min_rows = 50", "min_rows = 50\nmin_accuracy = 1.0"))
+    fill_lake(site, 24 * 8, wrong=0.3)
+    site.clock.now = START + timedelta(days=8)
+    job = build([site.config], site.centre).resolve_job_def("pump_retraining")
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance)
+    made = {
+        event.asset_key.path[-1] for event in result.all_events if event.is_step_materialization and event.asset_key
+    }
+    assert result.success
+    assert {"validation", "rollout", "fleet"} <= made
+    assert "release" not in made
