@@ -42,6 +42,19 @@ def init(
 
 
 @app.command()
+def renew(store: StoreUrl, keys: KeysDirectory, json: Json = False) -> None:
+    """Sign root and targets for another year, once half of theirs is over. Needs the offline keys; run it twice a year."""
+    from edgeloop.store import open_store
+    from fleet.keys import Keys
+    from fleet.repository import in_turn, renew_offline_roles
+
+    opened, ring = open_store(store), Keys(keys)
+    renewed = in_turn(lambda: renew_offline_roles(opened, ring, system_clock()))
+    human = "Signed for another year." if renewed else "Nothing to renew: more than half a year is left."
+    emit({"renewed": renewed}, as_json=json, human=human)
+
+
+@app.command()
 def status(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
     """Every device as it reports itself."""
     from edgeloop.roster import read_roster

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -80,9 +81,16 @@ corrupt = ["Tiantan@50d"]
     assert summary["rollouts"][0]["verdict"] == "promote"
     assert 0.3 < summary["accuracy"]["loop"] <= 1
     assert [p["rows"] > 0 for p in summary["by_period"]] == [True] * len(summary["by_period"])
-    details = (tmp_path / "work/report/index.html").read_text()
-    assert "was killed with -9" in details
-    assert "had no link for 21 days" in details
+    assert "So it came about: 3 killed, 1 damaged." in (tmp_path / "work/report/index.html").read_text()
+    # What Gucheng saw without a link came all the same, and none of it before the link was back.
+    first, earliest, rows_then = duckdb.sql(
+        f"""WITH s AS (SELECT min(ts) AS first FROM '{tmp_path}/store/loops/beijing-air/lake/events/**/*.parquet')
+        SELECT any_value(first), min(ingested_at), count(*)
+        FROM '{tmp_path}/store/loops/beijing-air/lake/events/**/*.parquet', s
+        WHERE device = 'Gucheng' AND ts >= first + INTERVAL 63 DAY AND ts < first + INTERVAL 84 DAY"""
+    ).fetchall()[0]
+    assert rows_then == 21 * 24
+    assert earliest - first >= timedelta(days=84)
     once = duckdb.sql(
         f"SELECT count(*), count(DISTINCT (device, epoch, seq)) FROM '{tmp_path}/store/loops/beijing-air/lake/events/**/*.parquet'"
     )
