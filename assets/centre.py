@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 
 import dagster as dg
 
-from edgeloop import __version__
+import edgeloop
+import ingest
+import training
 from edgeloop.clock import Clock, system_clock
 from edgeloop.config import LoopConfig
 from edgeloop.lake import Lake
@@ -22,11 +27,21 @@ class Centre:
     store: Store
     keys: Keys
     clock: Clock = system_clock
-    code_version: str = __version__
 
     def lake(self, config: LoopConfig) -> Lake:
         """The lake of one loop."""
         return Lake(self.store, config.layout)
+
+
+@cache
+def source_version() -> str:
+    """This edgeloop's version, and the first 12 hex digits of a SHA-256 over the source that makes a release."""
+    digest = sha256()
+    for package in (edgeloop, ingest, training):
+        folder = Path(package.__path__[0])
+        for path in sorted(p for p in folder.rglob("*") if p.suffix in (".py", ".sql")):
+            digest.update(f"{path.relative_to(folder.parent).as_posix()}\0".encode() + path.read_bytes())
+    return f"{edgeloop.__version__}+{digest.hexdigest()[:12]}"
 
 
 def asset_prefix(config: LoopConfig) -> str:

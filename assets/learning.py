@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from assets.centre import Centre, asset_prefix, loop_asset
+from assets.centre import Centre, asset_prefix, loop_asset, source_version
 from assets.plots import bars, paired_bars
 from assets.trainings import next_training, write_training
 from edgeloop.config import LoopConfig
@@ -72,7 +72,7 @@ def train_next(centre: Centre, config: LoopConfig) -> Candidate:
         champion=_champion(centre, config),
         as_of=centre.clock(),
         number=number,
-        code_version=centre.code_version,
+        code_version=source_version(),
     )
     manifest, verdict = candidate.manifest.encode(), candidate.verdict.encode()
     write_training(centre.store, config.layout, number, manifest, candidate.model, verdict)

@@ -1,6 +1,6 @@
 """Time, handed in.
 
-Nothing in edgeloop asks the machine for the time but `system_clock`; everything else takes a `Clock`,
+No event, label, document or decision gets its time from anything but a `Clock`, and only `system_clock` asks the machine,
 so that a backtest can run four years in minutes and a test can set a device's clock to 1970.
 """
 

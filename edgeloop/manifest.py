@@ -45,7 +45,11 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 class Lineage(msgspec.Struct, frozen=True):
-    """From a release back to its rows: table versions, the query and its hash, the window, the trainer and the code."""
+    """From a release back to its rows: table versions, the query and its hash, the window, the trainer and the code.
+
+    `parameters` are all that the trainer was given, its defaults too; `code_version` is edgeloop's version and a digest of its
+    source.
+    """
 
     training: int
     events_version: int
@@ -59,6 +63,9 @@ class Lineage(msgspec.Struct, frozen=True):
     trainer: str
     parameters: dict[str, Any]
     code_version: str
+    seed: int = 0
+    validated_from: datetime | None = None
+    validated_until: datetime | None = None
 
 
 class ReleaseManifest(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from training.reference import make_reference
 from training.rows import Rows, query_sha256
 from training.scoring import OnnxScorer
 from training.sets import TrainingSet, build_set
-from training.trainers import find_trainer
+from training.trainers import all_parameters, find_trainer
 
 GOLDEN_ROWS = 16
 GOLDEN_TOLERANCE = 1e-4
@@ -154,8 +154,11 @@ def _lineage(config: LoopConfig, rows: TrainingSet, number: int, code_version: s
         trained_from=_utc(rows.train.ts[0]),
         trained_until=_utc(rows.train.ts[-1]),
         trainer=config.training.trainer,
-        parameters=dict(config.training.parameters),
+        parameters=all_parameters(config.training),
         code_version=code_version,
+        seed=config.training.seed,
+        validated_from=_utc(rows.validation.ts[0]),
+        validated_until=_utc(rows.validation.ts[-1]),
     )
 
 

@@ -57,6 +57,15 @@ def check_trainer(training: Training) -> None:
         check_parameters(training.parameters)
 
 
+def all_parameters(training: Training) -> dict[str, float | int | str | bool]:
+    """The parameters of a training, with the built-in trainer's defaults where none is set."""
+    if training.trainer != "lightgbm":
+        return dict(training.parameters)
+    from training.boosting import DEFAULTS
+
+    return DEFAULTS | training.parameters
+
+
 def find_trainer(name: str) -> Trainer:
     """The trainer called `name`. Raises `ConfigError` if there is none."""
     if name == "lightgbm":

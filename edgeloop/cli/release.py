@@ -61,11 +61,16 @@ def show(
             "trained on",
             f"{lineage.rows:,} rows of {lineage.devices} devices, {lineage.trained_from:%Y-%m-%d} to {lineage.trained_until:%Y-%m-%d}",
         ),
+        *(
+            [("judged on", f"rows of {lineage.validated_from:%Y-%m-%d} to {lineage.validated_until:%Y-%m-%d}")]
+            if lineage.validated_from and lineage.validated_until
+            else []
+        ),
         (
             "pinned",
             f"events version {lineage.events_version}, labels version {lineage.labels_version}, query {lineage.query_sha256[:12]}",
         ),
-        ("trainer", f"{lineage.trainer} {lineage.parameters}, edgeloop {lineage.code_version}"),
+        ("trainer", f"{lineage.trainer} {lineage.parameters}, seed {lineage.seed}, edgeloop {lineage.code_version}"),
         *((name, f"{value:.4f}") for name, value in manifest.metrics.items()),
         *((a.runtime, f"{a.length:,} bytes, {a.sha256[:12]}") for a in manifest.models),
     ]

@@ -300,11 +300,11 @@ parity_tolerance = 1e-5 # ONNX against the trained model
 
 [rollout]
 waves = [2500, 10000] # per-myriad of devices, wave by wave
-control = 2500 # of the rest, kept to compare with
+control = 2500 # of the rest, named in the rollout as the arm to compare with; the gate does not look at it yet
 min_labels = {few}
 margin = 0.01
 max_looks = 8
-max_offline_days = 90
+max_offline_days = 90 # goes into the rollout; devices do not act on it yet
 
 [drift]
 window = "{seed}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -13,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets.learning import train_next
 from edgeloop.config import Gate
 from edgeloop.errors import DataError
 from tests.site import START, Site, fill_lake, make_site
-from training.boosting import BoostedTrees, round_thresholds, train
+from training.boosting import DEFAULTS, BoostedTrees, round_thresholds, train
 from training.challenger import Champion, train_challenger
 from training.evaluation import Metrics
 from training.gates import judge
@@ -181,3 +183,15 @@ def test_too_little_to_learn_from_is_said(tmp_path: Path) -> None:
     fill_lake(site, 3, devices=1)
     with pytest.raises(DataError, match=r"class\(es\)|labelled rows"):
         challenge(site, 0.1)
+
+
+def test_the_lineage_names_everything_that_a_release_was_made_with(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    fill_lake(site, 24 * 8)
+    site.clock.now = START + 8 * DAY
+    lineage = train_next(site.centre, site.config).manifest.lineage
+    assert lineage.parameters == {**DEFAULTS, "trees": 8, "leaves": 7}
+    assert lineage.seed == site.config.training.seed
+    assert lineage.validated_from
+    assert lineage.trained_until < lineage.validated_from
+    assert re.fullmatch(r"\d+\.\d+\.\d+\+[0-9a-f]{12}", lineage.code_version)
