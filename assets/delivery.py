@@ -10,11 +10,10 @@ from assets.centre import Centre, asset_prefix, loop_asset, loop_owners
 from assets.evidence import gather
 from assets.trainings import Training, newest_training, read_training
 from edgeloop.config import LoopConfig
-from edgeloop.manifest import ReleaseManifest
 from edgeloop.rollout import RolloutDocument
 from edgeloop.roster import read_roster
 from fleet.gate import Decision, judge
-from fleet.releases import list_releases, publish_release
+from fleet.releases import PublishedRelease, list_releases, publish_release
 from fleet.repository import in_turn
 from fleet.rollouts import (
     conclude,
@@ -65,7 +64,7 @@ def delivery_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
                 asset_key=[prefix, "release"],
                 metadata={
                     "release": manifest.id,
-                    "sha256": manifest.sha256,
+                    "sha256": training.verdict.manifest_sha256,
                     "model bytes": len(training.model),
                     "accuracy": manifest.metrics.get("accuracy", 0.0),
                     "macro F1": manifest.metrics.get("macro_f1", 0.0),
@@ -156,21 +155,21 @@ def _step(centre: Centre, config: LoopConfig) -> tuple[RolloutDocument | None, D
         return current, None
     releases = list_releases(centre.store, centre.keys, config.name)
     if releases and releases[-1].manifest.counter > highest_started(centre.lake(config), current):
-        return _start(centre, config, current, releases[-1].manifest)
+        return _start(centre, config, current, releases[-1])
     if current is None or current.candidate is None:
         return current, None
     return _look(centre, config, current)
 
 
 def _start(
-    centre: Centre, config: LoopConfig, current: RolloutDocument | None, manifest: ReleaseManifest
+    centre: Centre, config: LoopConfig, current: RolloutDocument | None, release: PublishedRelease
 ) -> tuple[RolloutDocument, Decision]:
     now, lake = centre.clock(), centre.lake(config)
     if current is not None and current.candidate is not None:
-        superseded = Decision("hold", f"superseded by {manifest.id} before it was settled")
+        superseded = Decision("hold", f"superseded by {release.manifest.id} before it was settled")
         record_decision(lake, current, superseded, None, now)
     devices = sorted(read_roster(centre.store, config.layout).devices)
-    document = start(current, manifest, config.rollout, devices, now)
+    document = start(current, release, config.rollout, devices, now)
     decision = Decision(document.verdict, document.reason)
     record_decision(lake, document, decision, None, now)
     publish_rollout(centre.store, centre.keys, document, now, based_on=current)

@@ -19,11 +19,11 @@ from edgeloop.config import Rollout
 from edgeloop.errors import DataError, PreconditionFailed
 from edgeloop.events import TIME
 from edgeloop.lake import Lake
-from edgeloop.manifest import ReleaseManifest
 from edgeloop.rollout import ROLLOUT_VERSION, ReleaseRef, RolloutDocument, bucket, decode_rollout, rollout_target
 from edgeloop.store import Store
 from fleet.gate import Decision, Evidence
 from fleet.keys import Keys
+from fleet.releases import PublishedRelease
 from fleet.repository import blob_path, publish, read_role
 
 DECISIONS = pa.schema(
@@ -42,8 +42,12 @@ DECISIONS = pa.schema(
 
 def read_current(store: Store, keys: Keys, loop: str) -> RolloutDocument | None:
     """The loop's rollout document as published now; None before the first release."""
+    return _current(store, read_role(store, keys, "rollouts"), loop)
+
+
+def _current(store: Store, rollouts: Targets, loop: str) -> RolloutDocument | None:
     path = rollout_target(loop)
-    target = read_role(store, keys, "rollouts").targets.get(path)
+    target = rollouts.targets.get(path)
     if target is None:
         return None
     content = store.read(blob_path(path, target.hashes["sha256"]))
@@ -52,10 +56,11 @@ def read_current(store: Store, keys: Keys, loop: str) -> RolloutDocument | None:
 
 
 def start(
-    current: RolloutDocument | None, manifest: ReleaseManifest, rules: Rollout, devices: list[str], now: datetime
+    current: RolloutDocument | None, published: PublishedRelease, rules: Rollout, devices: list[str], now: datetime
 ) -> RolloutDocument:
-    """The document that begins to roll out `manifest`; the first release of a loop goes to everyone at once."""
-    release = ReleaseRef(manifest.id, manifest.counter, manifest.sha256)
+    """The document that begins to roll out `published`; the first release of a loop goes to everyone at once."""
+    manifest = published.manifest
+    release = ReleaseRef(manifest.id, manifest.counter, published.sha256)
     salts = _salts(release.sha256, devices, rules.waves[0])
     document = RolloutDocument(
         version=ROLLOUT_VERSION,
@@ -130,9 +135,7 @@ def publish_rollout(
     content = document.encode()
 
     def put(targets: Targets) -> None:
-        there = targets.targets.get(document.target)
-        expected = sha256(based_on.encode()).hexdigest() if based_on else None
-        if (there.hashes["sha256"] if there else None) != expected:
+        if _current(store, targets, document.loop) != based_on:
             raise PreconditionFailed(
                 f"the rollout of {document.loop} was changed by somebody else.", remedy="Read it again and repeat."
             )

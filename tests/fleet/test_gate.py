@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from edgeloop.config import Rollout
 from fleet.gate import Evidence, judge
+from fleet.releases import PublishedRelease
 from fleet.rollouts import conclude, start
 from tests.edgeloop.test_formats import rollout
 from tests.site import START
@@ -72,8 +73,9 @@ def test_in_a_small_fleet_the_first_wave_holds_somebody_and_leaves_somebody_out(
     )
     for counter in range(30):
         manifest = msgspec.structs.replace(base, counter=counter)
-        document = start(rollout(candidate=None), manifest, Rollout(), ["one", "two"], START)
+        published = PublishedRelease(manifest, manifest.sha256)
+        document = start(rollout(candidate=None), published, Rollout(), ["one", "two"], START)
         assert {document.arm(d) for d in ("one", "two")} >= {"treated"}
         assert document.assigned("one") != document.assigned("two")
-        assert start(rollout(candidate=None), manifest, Rollout(), ["alone"], START).arm("alone") == "treated"
-    assert start(None, base, Rollout(), [], START).verdict == "promote"
+        assert start(rollout(candidate=None), published, Rollout(), ["alone"], START).arm("alone") == "treated"
+    assert start(None, PublishedRelease(base, base.sha256), Rollout(), [], START).verdict == "promote"

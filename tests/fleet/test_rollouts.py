@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 import pytest
+from tuf.api.metadata import TargetFile, Targets
 
 import assets.delivery
 from assets.delivery import publish_newest, step_rollout
 from assets.learning import train_next
+from assets.trainings import read_training
 from edgeloop.rollout import RolloutDocument
 from fleet.gate import Decision
-from fleet.repository import read_role, refresh
+from fleet.releases import list_releases, publish_release
+from fleet.repository import publish, read_role, refresh
 from fleet.rollouts import conclude, pause, publish_rollout, read_current
 from tests.site import LOOP, START, Site, fill_lake, make_site
 
@@ -122,3 +127,27 @@ def test_a_crash_before_or_after_the_record_loses_no_decision(
     put(site, conclude(current(site), Decision("reject", "test"), site.clock.now))
     step_rollout(site.centre, site.config)
     assert (current(site).candidate, current(site).number) == (None, number)  # a rejected one is not started again
+
+
+def test_what_another_version_wrote_keeps_its_digest(site: Site) -> None:
+    """A newer edgeloop may add keys: read here and written again, the document would have other bytes."""
+    training = read_training(site.store, site.config.layout, 2)
+    manifest = {**msgspec.json.decode(training.manifest_bytes), "id": "r0009", "counter": 9, "added": "later"}
+    content = msgspec.json.encode(manifest)
+    verdict = msgspec.structs.replace(training.verdict, manifest_sha256=sha256(content).hexdigest())
+    files = {a.target: training.model for a in training.manifest.models}
+    publish_release(site.store, site.centre.keys, content, files, verdict.encode(), frozenset(), site.clock.now)
+    step_rollout(site.centre, site.config)
+    candidate = current(site).candidate
+    assert candidate
+    assert candidate.sha256 == list_releases(site.store, site.centre.keys, "pump")[-1].sha256
+
+    longer = msgspec.json.encode({**msgspec.to_builtins(current(site)), "added": "later"})
+    target = current(site).target
+
+    def change(targets: Targets) -> None:
+        targets.targets[target] = TargetFile.from_data(target, longer, ["sha256"])
+
+    publish(site.store, site.centre.keys, "rollouts", change, {target: longer}, site.clock.now)
+    put(site, pause(current(site), True, site.clock.now))
+    assert current(site).paused
