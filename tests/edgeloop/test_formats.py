@@ -16,6 +16,8 @@ from edgeloop.manifest import Artefact, Golden, Lineage, Reference, ReleaseManif
 from edgeloop.rollout import ReleaseRef, RolloutDocument, bucket, decode_rollout
 from edgeloop.schema import Feature, FeatureSchema
 from edgeloop.status import DeviceStatus, UpdateState, decode_status
+from edgeloop.verdict import Check, Verdict, decode_verdict
+from ingest.plan import AcceptedBatch, AcceptedLabels, Plan, Rejected, decode_plan
 
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
@@ -118,34 +120,91 @@ def test_a_wave_holds_its_share_of_devices() -> None:
     assert all(0 <= bucket("s", f"{i}") < 10_000 for i in range(1000))
 
 
+counts = st.integers(0, 10**11)
+paths = st.text(min_size=1, max_size=40)
+rejected = st.builds(Rejected, path=paths, reason=st.text(), rows=counts, version=st.text())
+plans = st.builds(
+    Plan,
+    version=st.just(1),
+    number=st.integers(1, 10**9),
+    loop=st.just("pump"),
+    created=moments,
+    batches=st.lists(
+        st.builds(AcceptedBatch, path=paths, device=st.text(), sha256=digests, sealed_at=moments), max_size=3
+    ).map(tuple),
+    duplicates=st.lists(paths, max_size=3).map(tuple),
+    rejected=st.lists(rejected, max_size=3).map(tuple),
+    labels=st.lists(st.builds(AcceptedLabels, path=paths, source=st.text(), sha256=digests), max_size=3).map(tuple),
+    rejected_labels=st.lists(rejected, max_size=3).map(tuple),
+)
+verdicts = st.builds(
+    Verdict,
+    version=st.just(1),
+    manifest_sha256=digests,
+    checks=st.lists(st.builds(Check), max_size=3).map(tuple),
+    decided=moments,
+)
+
+
+@given(plans, verdicts)
+def test_plans_and_verdicts_round_trip(plan: Plan, verdict: Verdict) -> None:
+    assert decode_plan(plan.encode()) == plan
+    assert decode_verdict(verdict.encode()) == verdict
+    assert set(plan.objects) >= {bad.path for bad in plan.rejected}
+
+
+@given(counts, counts, counts, moments, st.text(), st.dictionaries(digests, st.text(), max_size=3))
+def test_statuses_round_trip_and_untrue_books_are_refused(
+    acked: int, shed: int, spooled: int, at: datetime, reason: str, refused: dict[str, str]
+) -> None:
+    status = make_status(
+        produced=acked + shed + spooled,
+        acked=acked,
+        shed=shed,
+        spooled=spooled,
+        time=at,
+        update=UpdateState("idle", reason, at),
+        refused=refused,
+    )
+    assert decode_status(status.encode()) == status
+    with pytest.raises(DataError):
+        decode_status(msgspec.structs.replace(status, shed=shed + 1).encode())
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_crash_a_reader(content: bytes) -> None:
-    for decode in (decode_manifest, decode_rollout, decode_status):
+    for decode in (decode_manifest, decode_rollout, decode_status, decode_plan, decode_verdict):
         with pytest.raises(DataError):
             decode(content)
 
 
-def test_a_newer_version_says_upgrade_and_unknown_keys_are_read_over() -> None:
-    status = DeviceStatus(
-        1,
-        "pump",
-        "d",
-        datetime.now(UTC),
-        1,
-        0,
-        0,
-        0,
-        0,
-        "",
-        "",
-        False,
-        UpdateState("idle", "", datetime.now(UTC)),
-        {},
-        {},
-        0,
-        0,
-        "",
+def make_status(**changes: object) -> DeviceStatus:
+    now = datetime(2024, 1, 1, tzinfo=UTC)
+    found = DeviceStatus(
+        version=1,
+        loop="pump",
+        device="d",
+        time=now,
+        epoch=1,
+        produced=0,
+        acked=0,
+        shed=0,
+        spooled=0,
+        release="",
+        release_id="",
+        on_probation=False,
+        update=UpdateState("idle", "", now),
+        refused={},
+        invalid={},
+        uploaded_bytes=0,
+        downloaded_bytes=0,
+        runtime="",
     )
+    return msgspec.structs.replace(found, **changes)
+
+
+def test_a_newer_version_says_upgrade_and_unknown_keys_are_read_over() -> None:
+    status = make_status()
     document = msgspec.json.decode(status.encode())
     assert decode_status(msgspec.json.encode({**document, "new": 1})) == status
     with pytest.raises(DataError, match="Upgrade"):

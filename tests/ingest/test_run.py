@@ -308,12 +308,3 @@ def test_a_device_that_lies_about_its_books_spoils_only_its_own(site: Site) -> N
         ("only-rejects", 0, 1),
     ]
     assert all(b["produced"] == b["ingested"] + b["shed"] + b["missing"] and b["missing"] >= 0 for b in books)
-
-
-def test_plans_round_trip(site: Site) -> None:
-    put(site, *seal(site, events(1, 50)))
-    put(site, *named(site, b"junk"))
-    run(site)
-    plan = decode_plan(site.store.read(site.config.layout.plan(1)))
-    assert decode_plan(plan.encode()) == plan
-    assert msgspec.json.decode(plan.encode())["version"] == 1

@@ -1,0 +1,99 @@
+"""What a device seals and what a label source writes: read back, it is what was put in, whatever that was."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.spool import Event
+from edgeloop.errors import DataError
+from edgeloop.events import LABELS
+from ingest.check import check_batch, check_labels, read_batch
+from tests.ingest.batches import events as batch_events
+from tests.ingest.batches import named, seal
+from tests.site import START, Site, make_site
+
+NOW = START + timedelta(days=1)
+SINCE = datetime(2000, 1, 1, tzinfo=UTC)
+micros = st.integers(int(SINCE.timestamp() * 1e6), int(NOW.timestamp() * 1e6))
+classes = st.sampled_from(["good", "bad"])
+reals = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[Event]:
+    """Events as a spool may hold them: gaps where some were shed, before and after a first release, values missing."""
+    seq, found = 0, []
+    for _ in range(draw(st.integers(1, 12))):
+        seq += draw(st.integers(1, 1000))
+        release = draw(st.none() | st.text("0123456789abcdef", min_size=64, max_size=64))
+        label = draw(classes) if release else None
+        confidence = draw(st.floats(0, 1, width=32)) if label else None
+        latency = draw(st.floats(0, 1e6, width=32)) if release else None
+        inputs = [draw(st.none() | reals) for _ in range(4)]
+        weight = float(2 ** draw(st.integers(0, 20)))
+        found.append(Event(seq, draw(micros), release, label, confidence, latency, inputs, weight))
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return make_site(tmp_path_factory.mktemp("site"))
+
+
+@given(events=batches(), epoch=st.integers(1, 999_999))
+def test_batches_round_trip(site: Site, events: list[Event], epoch: int) -> None:
+    path, content = seal(site, events, epoch=epoch)
+    batch = check_batch(path, content, site.config, NOW)
+    assert (batch.device, batch.epoch, batch.rows) == ("d1", epoch, len(events))
+    assert (batch.first_seq, batch.last_seq) == (events[0].seq, events[-1].seq)
+    rows = read_batch(content, site.config)
+    assert rows["ts"].cast(pa.int64()).to_pylist() == [e.ts for e in events]
+    for column, name in (("seq", "seq"), ("release", "release"), ("prediction", "prediction"), ("weight", "weight")):
+        assert rows[column].to_pylist() == [getattr(e, name) for e in events]
+    assert rows["confidence"].to_pylist() == [e.confidence for e in events]
+    assert rows["latency_us"].to_pylist() == [e.latency_us for e in events]
+    for i, column in enumerate(site.config.schema().columns):
+        assert rows[column].to_pylist() == [e.inputs[i] for e in events]
+
+
+@given(rows=st.lists(st.tuples(st.text(max_size=60), micros, classes, micros), min_size=1, max_size=12))
+def test_label_files_round_trip(site: Site, rows: list[tuple[str, int, str, int]]) -> None:
+    columns = [pa.array(values, kind) for values, kind in zip(zip(*rows, strict=True), LABELS.types, strict=True)]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns, schema=LABELS), sink)
+    found = check_labels(sink.getvalue().to_pybytes(), site.config, NOW)
+    assert found.to_pydict() == pa.table(columns, schema=LABELS).to_pydict()
+
+
+@given(content=st.binary(max_size=300))
+def test_no_bytes_crash_a_check(site: Site, content: bytes) -> None:
+    path, _ = named(site, content)
+    for bytes_ in (content, b"PAR1" + content + b"PAR1"):
+        with pytest.raises(DataError):
+            check_labels(bytes_, site.config, NOW)
+    with pytest.raises(DataError):
+        check_batch(path, content, site.config, NOW)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4), st.booleans())
+def test_a_batch_with_any_bytes_changed_is_taken_whole_or_refused(
+    site: Site, changes: list[tuple[int, int]], labels: bool
+) -> None:
+    _, good = seal(site, batch_events(1, 40))
+    content = bytearray(good)
+    for place, value in changes:
+        content[place % len(content)] = value
+    path, bent = named(site, bytes(content))
+    try:
+        if labels:
+            check_labels(bent, site.config, NOW)
+        elif check_batch(path, bent, site.config, NOW):
+            assert read_batch(bent, site.config).num_rows == 40
+    except DataError:
+        pass
