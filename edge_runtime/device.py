@@ -4,29 +4,33 @@
         answer = device.predict({"temp": 21.5})
         device.exchange()
 
-`predict` does no I/O but the grouped write of the spool. `exchange` ships, polls and reports; each of the three may fail for
-want of a link, which is recorded and stops neither the others nor inference.
+`predict` does no I/O but the grouped write of the spool, and raises for no fault of a model or a disk. `exchange` ships, polls
+and reports; each of the three may fail for want of a link, which is recorded and stops neither the others nor inference.
+
+One thread may predict while another exchanges: what they share changes under a lock that is never held during network.
 """
 
 from __future__ import annotations
 
-import contextlib
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from edge_runtime.releases import Release, keep_only
-from edge_runtime.settings import DeviceSettings, read_settings
+from edge_runtime.settings import DeviceSettings, hold, read_settings
 from edge_runtime.shipper import ship
 from edge_runtime.slots import Judgement, Slots
 from edge_runtime.spool import Spool
 from edge_runtime.updater import poll
 from edgeloop.clock import Clock, system_clock
-from edgeloop.errors import EdgeloopError, ModelError, TrustError
+from edgeloop.errors import EdgeloopError
 from edgeloop.layout import Layout
 from edgeloop.status import STATUS_VERSION, DeviceStatus, UpdateState
 from edgeloop.store import Store, open_store
@@ -45,7 +49,7 @@ class Prediction:
 
 
 class Device:
-    """One device over its home directory; made by `Device.open`. For one thread and one process at a time."""
+    """One device over its home directory; made by `Device.open`, for one process at a time."""
 
     def __init__(self, home: Path, settings: DeviceSettings, spool: Spool, clock: Clock) -> None:
         self.home, self.settings, self._spool, self._clock = home, settings, spool, clock
@@ -57,34 +61,52 @@ class Device:
         self._uploaded = int(spool.get("uploaded", "0"))
         self._downloaded = int(spool.get("downloaded", "0"))
         self._release: Release | None = None
+        self._fault = ""
+        self._lock = threading.RLock()
 
     @classmethod
     @contextmanager
     def inspect(cls, home: Path, *, clock: Clock = system_clock) -> Iterator[Device]:
-        """The device in `home` to look at: nothing runs on it, and no start is counted. Raises as `open`."""
+        """The device in `home` to ask for its status, and nothing else: no file changes, and it may be running.
+
+        Raises:
+            ConfigError: there is no device in `home`.
+            DataError: its state cannot be read.
+        """
         settings = read_settings(home)
-        device = cls(home, settings, Spool(home / "state.sqlite", settings.section, clock()), clock)
-        device._release = device._load_running()
-        try:
+        with closing(Spool(home / "state.sqlite", settings.section, clock(), read_only=True)) as spool:
+            device = cls(home, settings, spool, clock)
+            if said := spool.get("update", ""):
+                device._update = msgspec.json.decode(said, type=UpdateState)
+            device._release = device._load_running(forget=False)
             yield device
-        finally:
-            device.close()
 
     @classmethod
     @contextmanager
     def open(cls, home: Path, *, clock: Clock = system_clock, store: Store | None = None) -> Iterator[Device]:
         """Open the device in `home`, and close it at the end; needs no network.
 
+        An end without an exception, or by one that asks the process to end, is a clean one; any other counts as a crash of the
+        release on probation.
+
         Args:
             store: instead of the one in the settings.
 
         Raises:
-            ConfigError: there is no device in `home`.
+            ConfigError: there is no device in `home`, or another process runs it.
+            DataError: its state cannot be opened.
         """
-        with cls.inspect(home, clock=clock) as device:
+        settings = read_settings(home)
+        with hold(home), closing(Spool(home / "state.sqlite", settings.section, clock())) as spool:
+            device = cls(home, settings, spool, clock)
             device._store = store
-            device._judge(device._slots.on_start())
-            yield device
+            device._start()
+            try:
+                yield device
+            except (KeyboardInterrupt, SystemExit):
+                device._slots.on_stop()
+                raise
+            device._slots.on_stop()
 
     @property
     def last_event(self) -> datetime | None:
@@ -101,12 +123,18 @@ class Device:
         """
         ts = self._clock() if ts is None else ts
         row = self._encoder.encode(reading, ts)
-        at = (ts - _EPOCH_0) // _MICROSECOND
+        with self._lock:
+            return self._answer((ts - _EPOCH_0) // _MICROSECOND, row)
+
+    def _answer(self, at: int, row: list[float]) -> Prediction:
         release = self._release
         if release is None:
             return Prediction(None, None, self._spool.record(at, None, None, None, None, row))
         began = time.perf_counter()
-        probabilities = release.model.probabilities(row)
+        try:
+            probabilities = release.model.probabilities(row)
+        except Exception as error:  # a runtime's errors have no common base, and none of them may stop the device
+            return self._answer_without(release, error, at, row)
         latency = (time.perf_counter() - began) * 1e6
         confidence = max(probabilities)
         if self._slots.staged:
@@ -116,16 +144,33 @@ class Device:
         label = release.classes[probabilities.index(confidence)]
         return Prediction(label, confidence, self._spool.record(at, release.sha256, label, confidence, latency, row))
 
+    def _answer_without(self, release: Release, error: Exception, at: int, row: list[float]) -> Prediction:
+        """The model failed: on probation the committed one answers in its place; else the event has no prediction."""
+        reason = f"the model failed: {type(error).__name__}: {str(error)[:200]}"
+        if self._slots.staged:
+            self._judge(self._slots.roll_back(reason))
+            return self._answer(at, row)
+        self._fault = reason
+        return Prediction(None, None, self._spool.record(at, release.sha256, None, None, None, row))
+
     def flush(self) -> None:
-        """Make every event recorded so far survive a power cut."""
+        """Make every event recorded so far survive a power cut, if the disk does not fail."""
         self._spool.flush()
 
-    def exchange(self) -> None:
-        """Flush, ship, poll, report."""
+    def flush_due(self) -> None:
+        """Write the events that have waited `flush_every`; for when no reading comes that would have them written."""
+        self._spool.flush_due()
+
+    def exchange(self) -> bool:
+        """Flush, ship, poll, report; whether all of it succeeded."""
         self.flush()
+        succeeded = True
         for step in (self.ship, self.poll, self.report):
-            with contextlib.suppress(EdgeloopError):
+            try:
                 step()
+            except EdgeloopError:
+                succeeded = False
+        return succeeded and self._update.state != "no-store"
 
     def ship(self) -> None:
         """Put everything spooled into the inbox. Raises `StoreError`; what is not acknowledged stays."""
@@ -140,74 +185,95 @@ class Device:
         now = self._trusted_now()
         found = poll(self.home, self._open_store(), self.settings, self._slots, now)
         self._downloaded += found.downloaded
-        self._spool.put(downloaded=self._downloaded)
-        if found.state not in ("no-store", "refused-metadata"):
-            self._spool.put(verified_at=now.isoformat())
-        self._update = UpdateState(found.state, found.reason, self._clock())
-        if found.release is not None:
-            self._activate(found.release)
+        verified = {} if found.state in ("no-store", "refused-metadata") else {"verified_at": now.isoformat()}
+        self._spool.put(downloaded=self._downloaded, **verified)
+        with self._lock:
+            self._say(found.state, found.reason)
+            if found.release is not None:
+                self._activate(found.release)
+            elif found.refuse:
+                self._slots.refuse(found.refuse, found.reason)
+            needed = {self._slots.running, self._slots.committed}
+        # Only once that is on disk: what the disk still names is what the next start looks for.
+        if (found.release is not None or found.refuse) and self._spool.flush():
+            keep_only(self.home / "models", needed)
 
     def report(self) -> None:
         """Write the status object. Raises `StoreError`."""
         self._open_store().replace(Layout(self.settings.loop).status(self.settings.device), self.status().encode())
 
     def status(self) -> DeviceStatus:
-        """What runs here, and the books."""
-        release, spool = self._release, self._spool
-        return DeviceStatus(
-            version=STATUS_VERSION,
-            loop=self.settings.loop,
-            device=self.settings.device,
-            time=self._clock(),
-            epoch=spool.epoch,
-            produced=spool.produced,
-            acked=spool.acked,
-            shed=spool.shed,
-            spooled=spool.spooled,
-            release=release.sha256 if release else "",
-            release_id=release.manifest.id if release else "",
-            on_probation=bool(self._slots.staged),
-            update=self._update,
-            refused=self._slots.refused,
-            invalid=self._encoder.invalid,
-            uploaded_bytes=self._uploaded,
-            downloaded_bytes=self._downloaded,
-            runtime=release.runtime if release else "",
-            last_event=spool.last_event,
-        )
+        """What runs here, and the books as a power cut would leave them."""
+        with self._lock:
+            release, (produced, acked, shed) = self._release, self._spool.books
+            return DeviceStatus(
+                version=STATUS_VERSION,
+                loop=self.settings.loop,
+                device=self.settings.device,
+                time=self._clock(),
+                epoch=self._spool.epoch,
+                produced=produced,
+                acked=acked,
+                shed=shed,
+                spooled=produced - acked - shed,
+                release=release.sha256 if release else "",
+                release_id=release.manifest.id if release else "",
+                on_probation=bool(self._slots.staged),
+                update=self._update_and_faults(),
+                refused=dict(self._slots.refused),
+                invalid=dict(self._encoder.invalid),
+                uploaded_bytes=self._uploaded,
+                downloaded_bytes=self._downloaded,
+                runtime=release.runtime if release else "",
+                last_event=self._spool.last_event,
+            )
 
-    def close(self) -> None:
-        """Flush and close."""
-        self._spool.close()
+    def _update_and_faults(self) -> UpdateState:
+        reasons = (self._update.reason, self._fault, self._spool.fault)
+        return msgspec.structs.replace(self._update, reason="; ".join(filter(None, reasons)))
+
+    def _start(self) -> None:
+        # Counted before anything is loaded: loading can end the process too.
+        judgement = self._slots.on_start()
+        self._release = self._load_running(forget=True)
+        if judgement is not None:
+            self._say(judgement.state, judgement.reason, self._slots.running)
 
     def _activate(self, release: Release) -> None:
         if release.sha256 == self._slots.committed:
             self._slots.return_to(release.sha256)
-            self._update = UpdateState(
-                "rolled-back", "the centre took its candidate back", self._clock(), release.sha256
-            )
+            self._say("rolled-back", "the centre took its candidate back", release.sha256)
         else:
             self._slots.stage(release.sha256)
-        self._release = release
-        keep_only(self.home / "models", {self._slots.running, self._slots.committed})
+        self._release, self._fault = release, ""
 
     def _judge(self, judgement: Judgement | None) -> None:
         if judgement is None:
             return
-        self._update = UpdateState(judgement.state, judgement.reason, self._clock(), self._slots.running)
+        self._say(judgement.state, judgement.reason, self._slots.running)
         if judgement.state == "rolled-back":
-            self._release = self._load_running()
+            self._release = self._load_running(forget=True)
 
-    def _load_running(self) -> Release | None:
-        """The release in the running slot, re-hashed; back to the committed one, or to none, if it is damaged."""
+    def _say(self, state: str, reason: str, release: str = "") -> None:
+        """Remember the updater's last step, also for whoever asks from another process."""
+        self._update = UpdateState(state, reason, self._clock(), release)
+        self._spool.put(update=msgspec.json.encode(self._update).decode())
+
+    def _load_running(self, *, forget: bool) -> Release | None:
+        """The release in the running slot, re-hashed; the committed one, or none, if it is damaged.
+
+        Args:
+            forget: empty the slots of what is damaged, so that it is fetched again.
+        """
         for digest in dict.fromkeys((self._slots.staged, self._slots.committed)):
             if not digest:
                 continue
             try:
                 return Release(self.home / "models" / digest, digest, self.settings.section.threads)
-            except (TrustError, ModelError) as error:
+            except EdgeloopError as error:
                 self._update = UpdateState("refused-release", str(error), self._clock(), digest)
-                self._slots.forget(digest)
+                if forget:
+                    self._slots.forget(digest)
         return None
 
     def _trusted_now(self) -> datetime:

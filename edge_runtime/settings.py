@@ -5,11 +5,16 @@ root.json       the first TUF root, its trust anchor
 state.sqlite    spool, sequence, slots, what was refused
 models/         releases by manifest digest
 trust/          verified TUF metadata
+rollout.json    the rollout document that was verified last
+lock            held by the process that runs the device
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -69,6 +74,26 @@ def read_settings(home: Path) -> DeviceSettings:
         ) from error
     check_id("device id", settings.device)
     return settings
+
+
+@contextmanager
+def hold(home: Path) -> Iterator[None]:
+    """Be the one process that runs the device in `home`; the lock ends with the process, however that ends.
+
+    Raises:
+        ConfigError: another one runs it.
+    """
+    descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"another process runs the device in {home}.",
+            remedy="End it first; `edgeloop device status` can be asked meanwhile.",
+        ) from error
+    finally:
+        os.close(descriptor)
 
 
 def read_root(home: Path) -> bytes:

@@ -65,11 +65,10 @@ class Slots:
             return self.roll_back(f"crash loop: started {self._starts} times on probation")
         return None
 
-    def on_stop(self, *, clean: bool) -> None:
-        """Remember how far probation is; a clean stop takes the count of this start back, and ends a self-test that is cut off."""
-        if clean:
-            self._starts = max(0, self._starts - 1)
-            self._spool.put(starts=self._starts, attempt="", latencies=json.dumps(self._latencies))
+    def on_stop(self) -> None:
+        """The process ends cleanly: its start was no crash, nor is a self-test that is cut off; probation goes on at the next."""
+        self._starts = max(0, self._starts - 1)
+        self._spool.put(starts=self._starts, attempt="", latencies=json.dumps(self._latencies))
 
     @contextmanager
     def attempt(self, release: str) -> Iterator[None]:
@@ -112,21 +111,18 @@ class Slots:
             return self.roll_back(
                 f"typical latency of {typical / 1000:.1f} ms is over the budget of {self._budget_us / 1000:g} ms"
             )
-        self.committed, self.staged = self.staged, ""
-        self._spool.put(committed=self.committed, staged="", starts=0)
+        self._end_probation(self.staged)
         return Judgement("committed", f"{self._needed} good predictions, typically {typical / 1000:.2f} ms")
 
     def roll_back(self, reason: str) -> Judgement:
         """Give the staged release up for good and go back to the committed one."""
         self.refuse(self.staged, reason)
-        self.staged = ""
-        self._spool.put(staged="", starts=0)
+        self._end_probation(self.committed)
         return Judgement("rolled-back", reason)
 
     def return_to(self, release: str) -> None:
         """Run `release`, which was committed here before, without a probation: the centre took its candidate back."""
-        self.committed, self.staged = release, ""
-        self._spool.put(committed=release, staged="", starts=0)
+        self._end_probation(release)
 
     def forget(self, release: str) -> None:
         """Empty the slots that hold `release`, whose files here are damaged; it may be fetched again."""
@@ -138,3 +134,7 @@ class Slots:
         """Never try `release` again."""
         self.refused[release] = reason
         self._spool.put(refused=json.dumps(self.refused))
+
+    def _end_probation(self, committed: str) -> None:
+        self.committed, self.staged, self._starts, self._latencies = committed, "", 0, []
+        self._spool.put(committed=committed, staged="", starts=0, latencies="[]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -11,8 +12,8 @@ import typer
 
 from edgeloop.cli.options import Json, LoopFile, StoreUrl
 from edgeloop.cli.output import emit, err, table
-from edgeloop.clock import system_clock
 from edgeloop.config import read_loop
+from edgeloop.errors import ConfigError
 
 app = typer.Typer(help="A device: on this machine, in a directory of its own.", no_args_is_help=True)
 
@@ -39,7 +40,7 @@ def create(
         schema=config.schema(),
         section=config.device,
     )
-    create_home(home, settings, root.read_bytes())
+    create_home(home, settings, _read_root(root))
     err.print(f"{device} is set up in {home}; run it with: edgeloop device run {home}", highlight=False)
 
 
@@ -54,7 +55,7 @@ def run(
     ] = 60.0,
     json: Json = False,
 ) -> None:
-    """Predict readings as they come; ship, poll and report on the way. Ends with its input, or by Ctrl-C."""
+    """Predict readings as they come; ship, poll and report on the way. Ends with its input, by Ctrl-C or by SIGTERM."""
     from edge_runtime.daemon import read_file, read_lines, serve
     from edge_runtime.device import Device, Prediction
 
@@ -62,6 +63,7 @@ def run(
         if replay is None and not json:
             print(f"{prediction.seq}\t{prediction.label}\t{prediction.confidence}", flush=True)
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with Device.open(home) as device:
         readings = (
             read_file(replay)
@@ -69,7 +71,7 @@ def run(
             else read_lines(sys.stdin, lambda text: err.print(text, highlight=False, markup=False))
         )
         try:
-            serve(device, readings, timedelta(seconds=every), system_clock, answer)
+            serve(device, readings, timedelta(seconds=every), answer)
         finally:
             device.flush()
             _show(device, json)
@@ -82,6 +84,16 @@ def status(home: Home, json: Json = False) -> None:
 
     with Device.inspect(home) as device:
         _show(device, json)
+
+
+def _read_root(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"the root {path} cannot be read: {error.strerror}.",
+            remedy="Bring the file that `edgeloop fleet init --root` wrote.",
+        ) from error
 
 
 def _show(device: object, json: bool) -> None:

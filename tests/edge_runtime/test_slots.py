@@ -54,9 +54,28 @@ class SlotsMachine(RuleBasedStateMachine):
 
     @rule()
     def crashed_and_started(self) -> None:
-        self.spool._connection.close()
+        self.spool._state.close()
         self.reopen()
         self.slots.on_start()
+
+    @rule()
+    def stopped_and_started(self) -> None:
+        before = self.slots.running
+        self.slots.on_stop()
+        self.spool.close()
+        self.reopen()
+        assert self.slots.on_start() is None
+        assert self.slots.running == before
+
+    @rule(release=st.sampled_from(["r1", "r2"]))
+    def crashed_in_a_self_test_and_started(self, release: str) -> None:
+        if release in self.slots.refused or release == self.slots.running:
+            return
+        before = self.slots.running
+        attempt = self.slots.attempt(release)  # kept, or it would be left, and so unmarked, at once
+        attempt.__enter__()
+        self.crashed_and_started()
+        assert self.slots.running == before
 
     @invariant()
     def what_is_committed_was_proven_and_nothing_refused_runs(self) -> None:
