@@ -138,10 +138,10 @@ def _own_errors() -> Iterator[None]:
     """Turn python-tuf's errors into ours."""
     try:
         yield
+    except (RepositoryError, DownloadLengthMismatchError) as error:
+        raise TrustError(f"the release metadata was refused: {error}.", remedy="The running model goes on.") from error
     except DownloadError as error:
         raise StoreError(f"the release metadata could not be read: {error}.", remedy="It is tried again.") from error
-    except RepositoryError as error:
-        raise TrustError(f"the release metadata was refused: {error}.", remedy="The running model goes on.") from error
     except OSError as error:
         raise StoreError(f"the device's trust folder failed: {error}.", remedy="Check the disk.") from error
 

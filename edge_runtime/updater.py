@@ -70,6 +70,8 @@ def _follow(trusted: Trusted, home: Path, settings: DeviceSettings, slots: Slots
     if rollout is None:
         return Poll("idle", "no release of this loop has been rolled out")
     wanted = rollout.assigned(settings.device)
+    if not _DIGEST.fullmatch(wanted.sha256):  # it is to be the name of a folder
+        raise TrustError(f"the rollout names {wanted.id} by {wanted.sha256[:80]!r}, which is no SHA-256 digest.")
     if rollout.paused and slots.running:
         return Poll("paused", rollout.reason)
     if wanted.sha256 == slots.running:
@@ -87,8 +89,6 @@ def _rollout(trusted: Trusted, home: Path, settings: DeviceSettings) -> RolloutD
 
 
 def _install(trusted: Trusted, home: Path, settings: DeviceSettings, slots: Slots, wanted: ReleaseRef) -> Poll:
-    if not _DIGEST.fullmatch(wanted.sha256):  # it is about to be the name of a folder
-        raise TrustError(f"the rollout names {wanted.id} by {wanted.sha256[:80]!r}, which is no SHA-256 digest.")
     folder = home / "models" / wanted.sha256
     folder.mkdir(parents=True, exist_ok=True)
     _fetch(trusted, folder, settings, wanted)

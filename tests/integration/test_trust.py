@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, TargetFile, Targets
@@ -14,9 +15,12 @@ from assets.learning import train_next
 from edge_runtime.device import Device
 from edgeloop.errors import GateRefused, PreconditionFailed
 from edgeloop.layout import RELEASE_METADATA
+from edgeloop.rollout import ReleaseRef
+from edgeloop.store import Store
+from fleet.gate import Decision
 from fleet.releases import list_releases, publish_release
 from fleet.repository import blob_path, publish, refresh
-from fleet.rollouts import read_current
+from fleet.rollouts import conclude, publish_rollout, read_current
 from tests.site import Site, fill_lake, make_site, readings, truth
 
 DAY = timedelta(days=1)
@@ -51,9 +55,6 @@ def release_to_everyone(site: Site, day: float) -> str:
     document = read_current(site.store, site.centre.keys, "pump")
     assert document is not None
     assert document.candidate is not None
-    from fleet.gate import Decision
-    from fleet.rollouts import conclude, publish_rollout
-
     everyone = conclude(document, Decision("promote", "test"), site.clock.now)
     publish_rollout(site.store, site.centre.keys, everyone, site.clock.now, based_on=document)
     return document.candidate.sha256
@@ -138,11 +139,6 @@ def test_an_expired_timestamp_stops_updates_and_not_inference(site: Site) -> Non
 
 
 def test_the_rollout_key_alone_installs_nothing(site: Site) -> None:
-    import msgspec
-
-    from edgeloop.rollout import ReleaseRef
-    from fleet.rollouts import publish_rollout
-
     document = read_current(site.store, site.centre.keys, "pump")
     assert document is not None
     forged = msgspec.structs.replace(document, stable=ReleaseRef("r0001", 9, "e" * 64))
@@ -150,6 +146,58 @@ def test_the_rollout_key_alone_installs_nothing(site: Site) -> None:
     state, reason, running = poll(site)
     assert (state, running) == ("refused-target", "r0001")
     assert "`releases` does not sign" in reason
+
+
+@pytest.mark.parametrize("digest", ["../../../elsewhere", "E" * 64, "e" * 63, ""])
+def test_a_digest_that_is_none_never_becomes_a_path(site: Site, digest: str) -> None:
+    document = read_current(site.store, site.centre.keys, "pump")
+    assert document is not None
+    forged = msgspec.structs.replace(document, stable=ReleaseRef("r0001", 9, digest))
+    publish_rollout(site.store, site.centre.keys, forged, site.clock.now, based_on=document)
+    before = sorted(site.directory.rglob("*"))
+    state, reason, running = poll(site)
+    assert (state, running) == ("refused-target", "r0001")
+    assert "is no SHA-256 digest" in reason
+    assert {path.name for path in set(site.directory.rglob("*")) - set(before)} <= {"1.root.json", "rollout.json"}
+
+
+class CountingStore(Store):
+    """Counts what is read: path and bytes of each request."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner._backend, inner.url, inner.directory)
+        self.requests: list[tuple[str, int]] = []
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        self.requests.append((path, 0))
+        content = super().read_range(path, start, length)
+        self.requests[-1] = (path, len(content))
+        return content
+
+
+def test_a_poll_that_finds_nothing_is_two_small_requests(site: Site) -> None:
+    store = CountingStore(site.store)
+    with Device.open(site.home("other"), clock=site.clock, store=store) as device:
+        device.poll()
+        store.requests.clear()
+        device.poll()
+        assert device.status().update.state == "probation"
+        assert [path.rpartition("/")[2] for path, _ in store.requests] == ["2.root.json", "timestamp.json"]
+        assert sum(size for _, size in store.requests) < 2_000
+        (device.home / "rollout.json").write_bytes(b"{}")  # what is kept is verified each time
+        device.poll()
+        assert device.status().update.state == "probation"
+
+
+def test_an_endless_object_is_read_no_further_than_it_may_be_long(site: Site) -> None:
+    store = CountingStore(site.store)
+    site.store.replace(f"{RELEASE_METADATA}/timestamp.json", b" " * 10_000_000)
+    with Device.open(site.directory / "devices/dev", clock=site.clock, store=store) as device:
+        device.poll()
+        assert device.status().update.state == "refused-metadata"
+        assert "longer than the 16384 bytes allowed" in device.status().update.reason
+        assert predict(device, 20) > 10
+    assert sum(size for _, size in store.requests) < 20_000
 
 
 def test_a_model_damaged_on_the_device_is_never_run(site: Site) -> None:
