@@ -43,14 +43,17 @@ def create_home(home: Path, settings: DeviceSettings, root: bytes) -> None:
     """Make a device's home directory, for its owner only.
 
     Raises:
-        ConfigError: there is a device in it already, or the device id cannot be part of a path.
+        ConfigError: there is a device in it already, it cannot be made, or the device id cannot be part of a path.
     """
     check_id("device id", settings.device)
     if (home / "settings.json").exists():
         raise ConfigError(f"{home} is the home of a device already.", remedy="Name another directory.")
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _write(home / "root.json", root)
-    _write(home / "settings.json", msgspec.json.encode(settings, enc_hook=str))
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(home / "root.json", root)
+        _write(home / "settings.json", msgspec.json.encode(settings, enc_hook=str))
+    except OSError as error:
+        raise ConfigError(f"{home} cannot be made: {error.strerror}.", remedy="Name another directory.") from error
 
 
 def read_settings(home: Path) -> DeviceSettings:
@@ -81,19 +84,31 @@ def hold(home: Path) -> Iterator[None]:
     """Be the one process that runs the device in `home`; the lock ends with the process, however that ends.
 
     Raises:
-        ConfigError: another one runs it.
+        ConfigError: another one runs it, or this user may not.
     """
-    descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = _lock(home)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(home: Path) -> int:
+    try:
+        descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"{home / 'lock'} cannot be opened: {error.strerror}.", remedy="Run as the owner of the directory."
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
     except BlockingIOError as error:
+        os.close(descriptor)
         raise ConfigError(
             f"another process runs the device in {home}.",
             remedy="End it first; `edgeloop device status` can be asked meanwhile.",
         ) from error
-    finally:
-        os.close(descriptor)
+    return descriptor
 
 
 def read_root(home: Path) -> bytes:

@@ -1,0 +1,181 @@
+"""The device as a process: predictions go on whatever the store does, exchanges whatever the input does, and it ends when asked to."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.daemon import Reading, read_file, read_lines, serve
+from edge_runtime.device import Device, Prediction
+from edgeloop.clock import system_clock
+from edgeloop.errors import ConfigError, DataError
+from tests.site import LOOP, BentStore, Site, link_down, make_site, readings
+
+EDGELOOP = (sys.executable, "-c", "from edgeloop.cli import main; main()")
+SOON = 20.0
+OFTEN = timedelta(milliseconds=20)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Site:
+    return make_site(tmp_path)
+
+
+def wait_for(condition: object) -> None:
+    deadline = time.monotonic() + SOON
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_predictions_go_on_while_the_store_hangs(here: Site) -> None:
+    hanging, free = threading.Event(), threading.Event()
+
+    def hang(verb: str, path: str) -> None:
+        if verb == "create":
+            hanging.set()
+            free.wait()
+
+    answers: list[Prediction] = []
+    slowest = 0.0
+
+    def feed() -> Iterator[Reading]:
+        nonlocal slowest
+        yield None, readings(1)[0]
+        wait_for(lambda: hanging.is_set())
+        for reading in readings(2000):
+            began = time.perf_counter()
+            yield None, reading
+            slowest = max(slowest, time.perf_counter() - began)
+
+    home, store = here.home("dev"), BentStore(here.store, before=hang)
+    with Device.open(home, clock=here.clock, store=store) as device:
+        began = time.monotonic()
+        assert serve(device, feed(), OFTEN, answers.append, patience=0.5) == 2001
+        assert time.monotonic() - began < SOON
+        assert slowest < 1
+        assert device.status().acked == 0
+    free.set()  # whoever waited for the store finds a closed device, and says nothing
+    assert [answer.seq for answer in answers] == list(range(1, 2002))
+    with here.open("dev") as device:
+        assert device.exchange()
+        assert device.status().acked == 2001
+
+
+def test_a_silent_input_is_exchanged_and_its_events_are_written(here: Site) -> None:
+    with here.open("dev") as device:
+
+        def feed() -> Iterator[Reading]:
+            yield None, readings(1)[0]
+            wait_for(lambda: device.status().produced == 1)  # though no second reading came that would have it written
+            wait_for(lambda: device.status().acked == 1)
+            yield None, readings(1)[0]
+
+        serve(device, feed(), OFTEN, lambda _: None)
+        assert device.status().acked == 2
+
+
+def test_a_store_that_is_down_is_tried_again_and_the_input_ends_it(here: Site) -> None:
+    store = BentStore(here.store, before=link_down)
+    tries: list[bool] = []
+    with Device.open(here.home("dev"), clock=here.clock, store=store) as device:
+        real = device.exchange
+        device.exchange = lambda: tries.append(real()) or tries[-1]  # type: ignore[method-assign,func-returns-value]
+
+        def feed() -> Iterator[Reading]:
+            yield None, readings(1)[0]
+            wait_for(lambda: len(tries) > 1)
+
+        serve(device, feed(), OFTEN, lambda _: None)
+    assert not any(tries)
+
+
+def test_what_comes_up_in_an_exchange_ends_neither_it_nor_predictions(
+    here: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with here.open("dev") as device:
+        monkeypatch.setattr(device, "exchange", lambda: 1 // 0)
+        assert serve(device, [(None, readings(1)[0])], OFTEN, lambda _: None) == 1
+    assert "failed, and goes on" in caplog.text
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_ends_when_it_is_asked_to_and_loses_nothing(here: Site, ending: int) -> None:
+    home = here.home("dev")
+    process = subprocess.Popen(
+        [*EDGELOOP, "device", "run", str(home)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for reading in readings(3):
+        process.stdin.write(json.dumps(reading) + "\n")
+    process.stdin.flush()
+    for _ in range(3):
+        assert process.stdout.readline()
+    os.kill(process.pid, ending)
+    process.communicate(timeout=SOON)
+    assert process.returncode == 128 + ending
+    with Device.inspect(home, clock=system_clock) as device:
+        assert device.status().produced == 3
+
+
+def test_lines_that_are_no_readings_are_skipped() -> None:
+    bad: list[str] = []
+    lines = '{"a": 1, "ts": "2024-01-01T00:00:00"}\nnot json\n[1]\n{"ts": "yesterday"}\n\n{"a": 2}\n'
+    found = list(read_lines(io.StringIO(lines), bad.append))
+    assert [reading for _, reading in found] == [{"a": 1}, {"a": 2}]
+    assert found[0][0] is not None
+    assert len(bad) == 3
+
+
+def test_a_file_of_readings_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("ts,a\n2024-01-01T00:00:00Z,1\nyesterday,2\n")
+    with pytest.raises(DataError, match=r"row 2 .* 'yesterday', which is no time"):
+        list(read_file(tmp_path / "x.csv"))
+    (tmp_path / "y.csv").write_text("time,a\n1,2\n")
+    with pytest.raises(ConfigError, match="no column 'ts'"):
+        list(read_file(tmp_path / "y.csv"))
+    with pytest.raises(DataError, match="cannot be read"):
+        list(read_file(tmp_path / "none.parquet"))
+
+
+def test_what_a_person_gets_wrong_is_said_and_has_its_exit_code(here: Site) -> None:
+    def edgeloop(*arguments: object) -> tuple[int, str]:
+        done = subprocess.run(
+            [*EDGELOOP, "device", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        return done.returncode, " ".join(done.stderr.split())
+
+    home, loop, bad = here.home("dev"), here.directory / "loop.toml", here.directory / "bad.csv"
+    loop.write_text(LOOP)
+    bad.write_text("ts,a\n31/12/2024,1\n")
+    options = ("--store", here.store.url, "--device", "new")
+    code, said = edgeloop("create", here.directory / "new", loop, *options, "--root", here.directory / "missing.json")
+    assert (code, "cannot be read: No such file" in said) == (2, True)
+    assert not (here.directory / "new").exists()
+    code, said = edgeloop("create", bad / "new", loop, *options, "--root", home / "root.json")
+    assert (code, "cannot be made: Not a directory" in said) == (2, True)
+    code, said = edgeloop("run", home, "--replay", bad)
+    assert (code, "which is no time" in said) == (3, True)
+    with here.open("dev"):
+        code, said = edgeloop("run", home)
+    assert (code, "another process runs the device" in said) == (2, True)
