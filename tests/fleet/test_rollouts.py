@@ -12,13 +12,14 @@ from tuf.api.metadata import TargetFile, Targets
 
 import assets.delivery
 from assets.delivery import publish_newest, step_rollout
+from assets.evidence import gather
 from assets.learning import train_next
 from assets.trainings import read_training
 from edgeloop.rollout import RolloutDocument
-from fleet.gate import Decision
+from fleet.gate import Decision, Evidence
 from fleet.releases import list_releases, publish_release
 from fleet.repository import publish, read_role, refresh
-from fleet.rollouts import conclude, pause, publish_rollout, read_current
+from fleet.rollouts import conclude, pause, publish_rollout, read_current, record_decision
 from tests.site import LOOP, START, Site, fill_lake, make_site
 
 DAY = timedelta(days=1)
@@ -61,7 +62,7 @@ def decisions(site: Site) -> list[tuple[str, str]]:
 
 
 def test_an_abort_during_a_look_stands(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    gather, aborted = assets.delivery.gather, []
+    aborted = []
 
     def meanwhile(*arguments: object) -> object:
         if not aborted:
@@ -103,6 +104,13 @@ def test_a_quiet_fleet_uses_up_no_looks_and_costs_devices_nothing(site: Site) ->
             version = read_role(site.store, site.centre.keys, "rollouts").version
     assert read_role(site.store, site.centre.keys, "rollouts").version == version
     assert len(decisions(site)) <= 3  # the start of each, and one look: nothing came after it
+
+
+def test_only_looks_with_enough_to_compare_by_count(site: Site) -> None:
+    for running, rows in ((1, 10), (1, 20), (0, 500), (1, 500)):
+        seen = Evidence(1, 1, running, {}, rows, 0.7, 0.7, 0.0, -0.1, 0.1)
+        record_decision(site.lake, current(site), Decision("hold", "test"), seen, site.clock.now)
+    assert gather(site.centre, site.config, current(site)).look == 2
 
 
 @pytest.mark.parametrize("point", ["record_decision", "publish_rollout"])
