@@ -11,7 +11,7 @@ from itertools import pairwise
 from pipelines.backtest.summary import BytesAt, RolloutRow, TrainingRow
 
 WIDTH, HEIGHT = 720.0, 240.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 84.0, 14.0, 26.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 104.0, 14.0, 26.0
 
 
 @dataclass(frozen=True)

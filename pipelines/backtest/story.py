@@ -90,10 +90,9 @@ def read_decisions(lake: Lake) -> Decisions:
     """Every decision on a rollout."""
     if lake.table("decisions") is None:
         return []
-    rows = lake.connect(decisions=None).execute(
-        "SELECT decided, release, verdict, reason FROM decisions ORDER BY decided, rollout"
-    )
-    return rows.fetchall()
+    # Within one instant a look, which has evidence, comes before what ended the rollout.
+    query = "SELECT decided, release, verdict, reason FROM decisions ORDER BY decided, rollout, evidence = '{}'"
+    return lake.connect(decisions=None).execute(query).fetchall()
 
 
 def last_words(decisions: Decisions) -> list[RolloutRow]:
