@@ -9,8 +9,9 @@ from hashlib import sha256
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edge_runtime.groups import Event
 from edge_runtime.settings import DeviceSettings
-from edge_runtime.spool import Event, SealedBatch
+from edge_runtime.spool import SealedBatch
 from edgeloop.events import batch_schema
 from edgeloop.layout import BatchName
 from edgeloop.schema import EVENT_SCHEMA, FeatureSchema

@@ -8,11 +8,9 @@ Rules:
 3. Sealing makes the bytes of a batch once, in the transaction that takes its events out of the groups. Every retry sends
    those bytes under that name. It happens just before shipping: what waits for a link stays in groups, where rule 4 can
    reach it.
-4. All events of a group have one weight. Over the disk budget the groups of the lowest weight are thinned, one of every two
-   events kept by lot, until a quarter of the budget is free. The `weight` of the survivors doubles, so that sums over weights
-   stay unbiased (Horvitz and Thompson 1952), and the others are counted in `shed`. The lowest first, because an outage would
-   else leave the newest events and next to nothing of its beginning: this way no weight is over twice what an even sample
-   of all of it would have.
+4. Over the disk budget the groups of the lowest weight are thinned (`groups.py`), until a quarter of the budget is free; what
+   goes is counted in `shed`. The lowest first, because an outage would else leave the newest events and next to nothing of its
+   beginning: this way no weight is over twice what an even sample of all of it would have.
 5. A disk that fails stops nothing: what it does not take stays in memory and is tried again, ever less often. Over
    `BUFFERED` groups the buffer is thinned as rule 4 says, and what goes is counted in `shed` with the next group that is
    written.
@@ -21,37 +19,20 @@ Rules:
 
 from __future__ import annotations
 
-import random
 import sqlite3
 import time
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
-import msgspec
-
+from edge_runtime.groups import Event, halve, insert, one_of_two, thin, unpack
 from edge_runtime.state import StateFile
 from edgeloop.config import DeviceSection
 from edgeloop.errors import DataError
 
 _EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Event(msgspec.Struct, array_like=True):
-    """One inference: `ts` in µs since 1970 UTC; `inputs` as the model saw them; None before the first release."""
-
-    seq: int
-    ts: int
-    release: str | None
-    prediction: str | None
-    confidence: float | None
-    latency_us: float | None
-    inputs: Sequence[float | None]
-    weight: float = 1.0
-
 
 AFTER_SHEDDING = 0.75
 """The share of the disk budget that shedding leaves at the most. Were it all of it, every group would be a shedding."""
@@ -70,34 +51,6 @@ class SealedBatch:
     name: str
     events: int
     content: bytes
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Event]).decode
-
-
-def _pack(events: list[Event]) -> bytes:
-    return zlib.compress(_encode(events), 1)
-
-
-def _unpack(content: bytes) -> list[Event]:
-    return _decode(zlib.decompress(content))
-
-
-def _one_of_two() -> Iterator[bool]:
-    """Without end: True for one of every two, whichever the lot falls on."""
-    while True:
-        first = random.random() < 0.5
-        yield first
-        yield not first
-
-
-def _halve(events: Sequence[Event], lot: Iterator[bool]) -> list[Event]:
-    """The survivors of a thinning, each of which stands for two."""
-    survivors = [event for event in events if next(lot)]
-    for event in survivors:
-        event.weight *= 2
-    return survivors
 
 
 class Spool:
@@ -205,7 +158,7 @@ class Spool:
         with self._state.lock:
             for (first_seq,) in self._state.rows("SELECT first_seq FROM groups ORDER BY first_seq"):
                 ((content,),) = self._state.rows("SELECT content FROM groups WHERE first_seq = ?", first_seq)
-                found += _unpack(content)
+                found += unpack(content)
                 if len(found) >= count:
                     break
         return found[:count]
@@ -215,9 +168,9 @@ class Spool:
         with self._state.lock:
             with self._state.transaction() as connection:
                 rows = connection.execute("SELECT content FROM groups WHERE first_seq <= ?", (last_seq,)).fetchall()
-                rest = [event for (content,) in rows for event in _unpack(content) if event.seq > last_seq]
+                rest = [event for (content,) in rows for event in unpack(content) if event.seq > last_seq]
                 connection.execute("DELETE FROM groups WHERE first_seq <= ?", (last_seq,))
-                _insert(connection, rest)
+                insert(connection, rest)
                 connection.execute("INSERT INTO batches VALUES (?, ?, ?)", (batch.name, batch.events, batch.content))
             self._bytes = self._stored_bytes()
 
@@ -264,7 +217,7 @@ class Spool:
         written = max(events[-1].seq if events else self.produced, self._thinned_to)
         shed = self.shed + self._thinned
         with self._state.transaction() as connection:
-            size = sum(_insert(connection, group) for group in groups)
+            size = sum(insert(connection, group) for group in groups)
             _set(connection, {**self._meta, "next_seq": written + 1, "last_ts": self._last_ts, "shed": shed})
         del self._buffer[: len(events)]
         self._meta.clear()
@@ -277,7 +230,7 @@ class Spool:
             while len(self._buffer) > AFTER_SHEDDING * BUFFERED * self._section.flush_events:
                 lightest = self._buffer[-1].weight
                 heavy = [event for event in self._buffer if event.weight > lightest]
-                kept = heavy + _halve(self._buffer[len(heavy) :], _one_of_two())
+                kept = heavy + halve(self._buffer[len(heavy) :], one_of_two())
                 self._thinned += len(self._buffer) - len(kept)
                 self._thinned_to = self._next_seq - 1
                 self._buffer[:] = kept
@@ -290,42 +243,18 @@ class Spool:
 
     def _thin(self) -> bool:
         """Rule 4, once; False if there is nothing left that may be shed."""
-        lightest = "SELECT first_seq FROM groups WHERE weight = (SELECT min(weight) FROM groups) ORDER BY first_seq"
-        thinned = [first_seq for (first_seq,) in self._state.rows(lightest)]
-        lot, kept, dropped = _one_of_two(), list[Event](), 0
+        if not self._state.rows("SELECT 1 FROM groups LIMIT 1"):
+            return False
         with self._state.transaction() as connection:
-            for first_seq in thinned:
-                events = _take(connection, first_seq)
-                survivors = _halve(events, lot)
-                dropped += len(events) - len(survivors)
-                kept += survivors
-                if len(kept) >= self._section.flush_events:  # fuller groups: events alone compress badly
-                    _insert(connection, kept)
-                    kept = []
-            _insert(connection, kept)
+            dropped = thin(connection, self._section.flush_events)
             _set(connection, {"shed": self.shed + dropped})
         self.shed += dropped
         self._bytes = self._stored_bytes()
-        return bool(thinned)
+        return True
 
     def _stored_bytes(self) -> int:
         query = "SELECT (SELECT coalesce(sum(length(content)), 0) FROM groups) + (SELECT coalesce(sum(length(content)), 0) FROM batches)"
         return int(self._state.rows(query)[0][0])
-
-
-def _take(connection: sqlite3.Connection, first_seq: int) -> list[Event]:
-    (content,) = connection.execute("SELECT content FROM groups WHERE first_seq = ?", (first_seq,)).fetchone()
-    connection.execute("DELETE FROM groups WHERE first_seq = ?", (first_seq,))
-    return _unpack(content)
-
-
-def _insert(connection: sqlite3.Connection, events: list[Event]) -> int:
-    """Write a group; its bytes."""
-    if not events:
-        return 0
-    content = _pack(events)
-    connection.execute("INSERT INTO groups VALUES (?, ?, ?)", (events[0].seq, events[0].weight, content))
-    return len(content)
 
 
 def _set(connection: sqlite3.Connection, values: dict[str, object]) -> None:

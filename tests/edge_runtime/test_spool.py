@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -52,6 +54,28 @@ def test_numbers_have_no_gap_and_no_event_ships_twice(steps: list[str]) -> None:
         assert spool.acked == spool.produced
         assert spool.spooled == 0
         spool.close()
+
+
+def test_one_thread_records_while_another_ships(tmp_path: Path) -> None:
+    spool, shipped, done = open_spool(tmp_path), list[int](), threading.Event()
+
+    def ship_until_done() -> None:
+        while not done.is_set():
+            spool.flush()
+            shipped.extend(ship_all(spool))
+            produced, acked, shed = spool.books
+            assert 0 <= acked <= produced
+            assert shed == 0
+
+    with ThreadPoolExecutor(1) as other:
+        working = other.submit(ship_until_done)
+        numbers = [number for _ in range(40) for number in record(spool, 100)]
+        done.set()
+        working.result()
+    spool.flush()
+    shipped += ship_all(spool)
+    assert shipped == numbers == list(range(1, 4001))
+    spool.close()
 
 
 def ship_all(spool: Spool) -> list[int]:
