@@ -12,7 +12,7 @@ from assets.trainings import Training, newest_training, read_training
 from edgeloop.config import LoopConfig
 from edgeloop.rollout import RolloutDocument
 from edgeloop.roster import read_roster
-from fleet.gate import Decision, judge
+from fleet.gate import Decision, due, judge
 from fleet.releases import PublishedRelease, list_releases, publish_release
 from fleet.repository import in_turn
 from fleet.rollouts import (
@@ -176,15 +176,18 @@ def _start(
     return document, decision
 
 
-def _look(centre: Centre, config: LoopConfig, current: RolloutDocument) -> tuple[RolloutDocument, Decision]:
+def _look(centre: Centre, config: LoopConfig, current: RolloutDocument) -> tuple[RolloutDocument, Decision | None]:
     now, lake = centre.clock(), centre.lake(config)
     evidence = gather(centre, config, current)
     seen = read_looks(lake, current)
-    if seen and replace(seen[-1], look=evidence.look) == evidence:
-        evidence = seen[-1]  # nothing came since: the same look, and no further one of `max_looks`
+    # Nothing came since: the same look again, in case its verdict was recorded and, for a crash, not published.
+    again = bool(seen) and replace(seen[-1], look=evidence.look) == evidence
+    if not again and not due(evidence, seen, config.rollout):
+        return current, None
+    evidence = seen[-1] if again else evidence
     decision = judge(evidence, config.rollout)
     document = conclude(current, decision, now)
-    if not seen or evidence is not seen[-1]:
+    if not again:
         record_decision(lake, current, decision, evidence, now)
     if decision.verdict != "hold" or current.verdict != "hold":  # devices need not fetch a new reason to wait
         publish_rollout(centre.store, centre.keys, document, now, based_on=current)

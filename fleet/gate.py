@@ -7,16 +7,22 @@ Rules, in their order:
 4. The candidate is not worse than the champion (best guess) and the interval excludes a loss over the margin: promote.
 5. Otherwise hold and look again; after the last look the champion stays. A look at which rule 2 held does not count.
 
+Looks are spaced by what there is to see, not by the clock: after one that counted the next is due with `GROWTH` times its rows,
+or a busy fleet would have used up `max_looks` on the first minutes of a candidate.
+
 The difference is candidate minus champion in accuracy, both replayed on the *same* labelled rows that came after the
 candidate was trained, its interval from blocks of (device, day): rows of a device within a day are not independent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgeloop.config import Rollout
 from edgeloop.rollout import Verdict
+
+GROWTH = 1.25
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,14 @@ class Decision:
 def comparable(evidence: Evidence, rules: Rollout) -> bool:
     """Whether there is enough to compare the two by; only then a look is one of `max_looks`."""
     return evidence.running > 0 and evidence.rows >= rules.min_labels
+
+
+def due(evidence: Evidence, seen: Sequence[Evidence], rules: Rollout) -> bool:
+    """Whether `evidence` is a look to be taken, after those that were `seen` at this rollout, oldest first."""
+    counted = [look for look in seen if comparable(look, rules)]
+    if evidence.put_back or not seen:
+        return True
+    return comparable(evidence, rules) and (not counted or evidence.rows >= GROWTH * counted[-1].rows)
 
 
 def judge(evidence: Evidence, rules: Rollout) -> Decision:

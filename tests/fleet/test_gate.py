@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeloop.config import Rollout
-from fleet.gate import Evidence, judge
+from fleet.gate import Evidence, due, judge
 from fleet.releases import PublishedRelease
 from fleet.rollouts import conclude, start
 from tests.edgeloop.test_formats import rollout
@@ -30,6 +30,19 @@ def test_the_rules_in_their_order() -> None:
     assert verdict(difference=0.001, low=-0.02, high=0.02) == "hold"
     assert verdict(difference=-0.001, low=-0.005, high=0.002) == "hold"
     assert verdict(difference=-0.001, low=-0.005, high=0.002, look=3) == "reject"
+
+
+def test_the_next_look_is_due_with_a_quarter_more_rows_whatever_the_time() -> None:
+    def look(**changes: object) -> Evidence:
+        return Evidence(**{**CLEAR.__dict__, **changes})  # type: ignore[arg-type]
+
+    early, first = look(rows=10), look(rows=1000)
+    assert due(early, [], RULES)
+    assert not due(look(rows=20), [early], RULES)
+    assert due(first, [early], RULES)
+    assert not due(look(rows=1249), [early, first], RULES)
+    assert due(look(rows=1250), [early, first], RULES)
+    assert due(look(rows=1001, put_back={"d": "NaN"}), [early, first], RULES)
 
 
 @given(st.integers(0, 20), st.integers(0, 99), st.floats(-1, 1), st.floats(0, 0.5))
