@@ -86,8 +86,8 @@ class Device:
     def open(cls, home: Path, *, clock: Clock = system_clock, store: Store | None = None) -> Iterator[Device]:
         """Open the device in `home`, and close it at the end; needs no network.
 
-        An end without an exception, or by one that asks the process to end, is a clean one; any other counts as a crash of the
-        release on probation.
+        An end without an exception, by one that asks the process to end, or by one of ours (a file of readings is damaged, say) is
+        a clean one; any other counts as a crash of the release on probation.
 
         Args:
             store: instead of the one in the settings.
@@ -103,7 +103,7 @@ class Device:
             device._start()
             try:
                 yield device
-            except (KeyboardInterrupt, SystemExit):
+            except (KeyboardInterrupt, SystemExit, EdgeloopError):
                 device._slots.on_stop()
                 raise
             device._slots.on_stop()
@@ -173,10 +173,11 @@ class Device:
         return succeeded and self._update.state != "no-store"
 
     def ship(self) -> None:
-        """Put everything spooled into the inbox. Raises `StoreError`; what is not acknowledged stays."""
+        """Put everything spooled into the inbox. Raises as `shipper.ship`; what is not acknowledged stays."""
         self._spool.flush()
         try:
-            self._uploaded += ship(self._spool, self._open_store(), self.settings, self._clock())
+            for sent in ship(self._spool, self._open_store(), self.settings, self._clock()):
+                self._uploaded += sent
         finally:
             self._spool.put(uploaded=self._uploaded)
 

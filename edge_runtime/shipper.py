@@ -18,20 +18,19 @@ from edgeloop.layout import BatchName, Layout
 from edgeloop.store import Store
 
 
-def ship(spool: Spool, store: Store, settings: DeviceSettings, now: datetime) -> int:
-    """Ship everything that is in the spool; return the bytes sent.
+def ship(spool: Spool, store: Store, settings: DeviceSettings, now: datetime) -> Iterator[int]:
+    """Ship everything that is in the spool; the bytes of each batch once it is acknowledged.
 
     Raises:
         StoreError: the store failed; what was acknowledged before stays so, the rest waits.
+        DataError: the disk failed; what is not written down as acknowledged is sent again.
     """
     layout = Layout(settings.loop)
-    sent = 0
     for batch in _batches(spool, settings, now):
         with contextlib.suppress(AlreadyExists):
             store.create(layout.batch(settings.device, BatchName.parse(batch.name)), batch.content)
         spool.acknowledge(batch)
-        sent += len(batch.content)
-    return sent
+        yield len(batch.content)
 
 
 def _batches(spool: Spool, settings: DeviceSettings, now: datetime) -> Iterator[SealedBatch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from datetime import timedelta
@@ -61,7 +62,7 @@ def run(
 
     def answer(prediction: Prediction) -> None:
         if replay is None and not json:
-            print(f"{prediction.seq}\t{prediction.label}\t{prediction.confidence}", flush=True)
+            _print_or_end(f"{prediction.seq}\t{prediction.label}\t{prediction.confidence}")
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with Device.open(home) as device:
@@ -94,6 +95,14 @@ def _read_root(path: Path) -> bytes:
             f"the root {path} cannot be read: {error.strerror}.",
             remedy="Bring the file that `edgeloop fleet init --root` wrote.",
         ) from error
+
+
+def _print_or_end(line: str) -> None:
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:  # whoever read the answers has gone, which is no crash of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def _show(device: object, json: bool) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from edgeloop.errors import ConfigError, DataError
 from tests.site import LOOP, BentStore, Site, link_down, make_site, readings
 
 EDGELOOP = (sys.executable, "-c", "from edgeloop.cli import main; main()")
+End = Callable[[subprocess.Popen[str]], None]
 SOON = 20.0
 OFTEN = timedelta(milliseconds=20)
 
@@ -110,15 +110,27 @@ def test_what_comes_up_in_an_exchange_ends_neither_it_nor_predictions(
     assert "failed, and goes on" in caplog.text
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_a_process_ends_when_it_is_asked_to_and_loses_nothing(here: Site, ending: int) -> None:
+def gone_reader(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    assert process.stdin is not None
+    process.stdout.close()
+    process.stdin.write("{}\n")
+    process.stdin.flush()
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (lambda process: process.send_signal(signal.SIGTERM), 128 + signal.SIGTERM),
+        (lambda process: process.send_signal(signal.SIGINT), 128 + signal.SIGINT),
+        (lambda process: process.stdin.close(), 0),
+        (gone_reader, 128 + signal.SIGPIPE),
+    ],
+)
+def test_a_process_ends_when_it_is_asked_to_and_loses_nothing(here: Site, end: End, code: int) -> None:
     home = here.home("dev")
     process = subprocess.Popen(
-        [*EDGELOOP, "device", "run", str(home)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        [*EDGELOOP, "device", "run", str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -127,11 +139,12 @@ def test_a_process_ends_when_it_is_asked_to_and_loses_nothing(here: Site, ending
     process.stdin.flush()
     for _ in range(3):
         assert process.stdout.readline()
-    os.kill(process.pid, ending)
-    process.communicate(timeout=SOON)
-    assert process.returncode == 128 + ending
+    end(process)
+    assert process.wait(SOON) == code
+    process.stdin.close()
+    process.stdout.close()
     with Device.inspect(home, clock=system_clock) as device:
-        assert device.status().produced == 3
+        assert device.status().produced == 3 + (end is gone_reader)
 
 
 def test_lines_that_are_no_readings_are_skipped() -> None:

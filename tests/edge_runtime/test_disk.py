@@ -117,9 +117,9 @@ def test_an_acknowledgement_that_cannot_be_written_is_not_believed(tmp_path: Pat
         spool.seal(batch, events[-1].seq)
     spool.seal(batch, events[-1].seq)
     with locked(spool), pytest.raises(DataError, match="cannot be written"):
-        ship(spool, store, SETTINGS, START)
+        list(ship(spool, store, SETTINGS, START))
     assert (spool.acked, spool.spooled) == (0, 20)
-    ship(spool, store, SETTINGS, START)
+    list(ship(spool, store, SETTINGS, START))
     assert (spool.acked, spool.spooled) == (20, 0)
     spool.close()
 

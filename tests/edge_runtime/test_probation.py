@@ -13,7 +13,7 @@ import pytest
 from edge_runtime import releases
 from edge_runtime.device import Device
 from edge_runtime.onnx import OnnxModel
-from edgeloop.errors import ConfigError
+from edgeloop.errors import ConfigError, DataError
 from edgeloop.manifest import ReleaseManifest, decode_manifest
 from tests.integration.test_trust import predict, release_to_everyone, site
 from tests.site import Site, readings
@@ -63,10 +63,10 @@ def test_clean_restarts_are_no_crash_loop_and_probation_ends(site: Site) -> None
         assert not device.status().refused
 
 
-def test_ctrl_c_is_a_clean_end_and_another_exception_is_not(site: Site) -> None:
+def test_being_asked_to_end_is_a_clean_end_and_a_failure_is_not(site: Site) -> None:
     digest = staged(site)
-    for error in (KeyboardInterrupt, SystemExit) * LIMIT:
-        with pytest.raises(error), site.open("dev"):
+    for error in (KeyboardInterrupt(), SystemExit(), DataError("a damaged file of readings")) * LIMIT:
+        with pytest.raises(type(error)), site.open("dev"):
             raise error
     for _ in range(LIMIT):
         with pytest.raises(ZeroDivisionError), site.open("dev"):
