@@ -76,8 +76,12 @@ class Device:
         settings = read_settings(home)
         with closing(Spool(home / "state.sqlite", settings.section, clock(), read_only=True)) as spool:
             device = cls(home, settings, spool, clock)
-            if said := spool.get("update", ""):
-                device._update = msgspec.json.decode(said, type=UpdateState)
+            said = spool.get("update", "")
+            device._update = (
+                msgspec.json.decode(said, type=UpdateState)
+                if said
+                else UpdateState("idle", "has not polled yet", clock())
+            )
             device._release = device._load_running(forget=False)
             yield device
 

@@ -124,7 +124,11 @@ class StateFile:
     def _own_errors(self, done: str) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.OperationalError, OSError) as error:
             raise DataError(
                 f"{self.path} cannot be {done}: {error}.", remedy="Check its permissions and the space on the disk."
+            ) from error
+        except sqlite3.Error as error:
+            raise DataError(
+                f"{self.path} cannot be {done}: {error}.", remedy="If it is damaged, the next run sets it aside."
             ) from error

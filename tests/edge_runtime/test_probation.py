@@ -1,16 +1,20 @@
-"""Releases that are bad on the device itself: refused or put back without a network, and never the end of the process twice too often."""
+"""Releases that are bad on the device itself: refused or put back without a network, and never the end of the process for ever."""
 
 from __future__ import annotations
 
 import math
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from edge_runtime import releases
+from edge_runtime.daemon import Reading, serve
 from edge_runtime.device import Device
 from edge_runtime.onnx import OnnxModel
 from edgeloop.errors import ConfigError, DataError
@@ -61,6 +65,26 @@ def test_clean_restarts_are_no_crash_loop_and_probation_ends(site: Site) -> None
         assert not device.status().on_probation
         assert device.status().release_id == "r0002"
         assert not device.status().refused
+
+
+def test_a_release_comes_in_while_predictions_go_on(site: Site) -> None:
+    release_to_everyone(site, 9)
+    releases_seen, labels = list[str](), list[str | None]()
+    deadline = time.monotonic() + 20
+
+    with site.open("dev") as device:
+
+        def feed() -> Iterator[Reading]:
+            while releases_seen[-1:] != ["r0002"] or device.status().on_probation:
+                assert time.monotonic() < deadline
+                yield None, readings(1)[0]
+                releases_seen.append(device.status().release_id)
+
+        serve(device, feed(), timedelta(milliseconds=10), lambda answer: labels.append(answer.label))
+        status = device.status()
+    assert None not in labels
+    assert set(releases_seen) == {"r0001", "r0002"}
+    assert status.acked == status.produced == 10 + len(labels)
 
 
 def test_being_asked_to_end_is_a_clean_end_and_a_failure_is_not(site: Site) -> None:

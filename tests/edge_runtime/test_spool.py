@@ -13,6 +13,7 @@ from edge_runtime.sealing import seal_batch
 from edge_runtime.settings import DeviceSettings
 from edge_runtime.spool import Spool
 from edgeloop.config import DeviceSection
+from edgeloop.errors import DataError
 from edgeloop.schema import Feature, FeatureSchema
 from tests.site import START
 
@@ -120,6 +121,9 @@ def test_a_damaged_file_is_set_aside_and_the_epoch_rises(tmp_path: Path, damage:
     record(spool, 20)
     spool.close()
     (tmp_path / "state.sqlite").write_bytes(damage)
+    with pytest.raises(DataError, match="cannot be read"):
+        Spool(tmp_path / "state.sqlite", DeviceSection(), START, read_only=True)
+    assert (tmp_path / "state.sqlite").read_bytes() == damage
     again = open_spool(tmp_path)
     assert again.epoch == spool.epoch + 1
     assert again.produced == 0
