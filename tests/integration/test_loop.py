@@ -150,8 +150,10 @@ def test_the_gas_turbine_challenger_for_2014_is_not_promoted(tmp_path: Path) -> 
     example = EXAMPLES / "gas_turbine"
     summary = backtest(example / "loop.toml", example / "gas_turbine.parquet", tmp_path)
     assert summary["events"] == {"produced": 36733, "ingested": 36733, "shed": 0, "missing": 0}
-    for_2014 = {r["id"] for r in summary["releases"] if r["created"].startswith(("2013-12", "2014-01"))}
-    assert not [r for r in summary["rollouts"] if r["release"] in for_2014 and r["verdict"] == "promote"]
+    (for_2014,) = (r["id"] for r in summary["releases"] if r["created"].startswith("2014-01"))
+    (rollout,) = (r for r in summary["rollouts"] if r["release"] == for_2014)
+    assert rollout["verdict"] == "reject"
+    assert "worse than the champion" in rollout["reason"]
     in_2014 = next(p for p in summary["by_period"] if p["start"].startswith(("2013-12-31", "2014-01")))
     assert in_2014["accuracy"]["loop"] >= in_2014["accuracy"]["ceiling"]
 
