@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -41,6 +41,19 @@ class Entry:
     size: int
     modified: datetime
     version: str
+
+
+class DeviceStore(Protocol):
+    """What a device asks of a store, and all that its credentials have to allow: a `Store`, or a stick (`edgeloop.stick`)."""
+
+    def create(self, path: str, content: bytes) -> None:
+        """As `Store.create`."""
+
+    def replace(self, path: str, content: bytes) -> None:
+        """As `Store.replace`."""
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """As `Store.read_range`."""
 
 
 class Store:
