@@ -33,7 +33,7 @@ from edgeloop.clock import Clock, system_clock
 from edgeloop.errors import EdgeloopError
 from edgeloop.layout import Layout
 from edgeloop.status import STATUS_VERSION, DeviceStatus, UpdateState
-from edgeloop.store import Store, open_store
+from edgeloop.store import DeviceStore, open_store
 
 _EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -53,7 +53,7 @@ class Device:
 
     def __init__(self, home: Path, settings: DeviceSettings, spool: Spool, clock: Clock) -> None:
         self.home, self.settings, self._spool, self._clock = home, settings, spool, clock
-        self._store: Store | None = None
+        self._store: DeviceStore | None = None
         section = settings.section
         self._slots = Slots(spool, section.probation_events, section.crash_limit, section.latency_budget_ms * 1000)
         self._encoder = settings.schema.encoder()
@@ -76,18 +76,12 @@ class Device:
         settings = read_settings(home)
         with closing(Spool(home / "state.sqlite", settings.section, clock(), read_only=True)) as spool:
             device = cls(home, settings, spool, clock)
-            said = spool.get("update", "")
-            device._update = (
-                msgspec.json.decode(said, type=UpdateState)
-                if said
-                else UpdateState("idle", "has not polled yet", clock())
-            )
-            device._release = device._load_running(forget=False)
+            device._recall()
             yield device
 
     @classmethod
     @contextmanager
-    def open(cls, home: Path, *, clock: Clock = system_clock, store: Store | None = None) -> Iterator[Device]:
+    def open(cls, home: Path, *, clock: Clock = system_clock, store: DeviceStore | None = None) -> Iterator[Device]:
         """Open the device in `home`, and close it at the end; needs no network.
 
         An end without an exception, by one that asks the process to end, or by one of ours (a file of readings is damaged, say) is
@@ -111,6 +105,25 @@ class Device:
                 device._slots.on_stop()
                 raise
             device._slots.on_stop()
+
+    @classmethod
+    @contextmanager
+    def visit(cls, home: Path, store: DeviceStore, *, clock: Clock = system_clock) -> Iterator[Device]:
+        """The device in `home` to ship, poll and report by `store`, such as a stick, and not to predict.
+
+        It is no start of the release on probation, so however it ends that is no crash of it.
+
+        Raises:
+            as `open`.
+        """
+        settings = read_settings(home)
+        with hold(home), closing(Spool(home / "state.sqlite", settings.section, clock())) as spool:
+            device = cls(home, settings, spool, clock)
+            device._store = store
+            device._recall()
+            if judgement := device._slots.on_visit():
+                device._say(judgement.state, judgement.reason, device._slots.running)
+            yield device
 
     @property
     def last_event(self) -> datetime | None:
@@ -237,6 +250,14 @@ class Device:
         reasons = (self._update.reason, self._fault, self._spool.fault)
         return msgspec.structs.replace(self._update, reason="; ".join(filter(None, reasons)))
 
+    def _recall(self) -> None:
+        """What runs here, and what the updater said last, as the process that ran the device left it."""
+        if said := self._spool.get("update", ""):
+            self._update = msgspec.json.decode(said, type=UpdateState)
+        else:
+            self._update = UpdateState("idle", self._spool.set_aside or "has not polled yet", self._clock())
+        self._release = self._load_running(forget=False)
+
     def _start(self) -> None:
         # Counted before anything is loaded: loading can end the process too.
         judgement = self._slots.on_start()
@@ -286,7 +307,7 @@ class Device:
         verified = self._spool.get("verified_at", "")
         return max(self._clock(), datetime.fromisoformat(verified)) if verified else self._clock()
 
-    def _open_store(self) -> Store:
+    def _open_store(self) -> DeviceStore:
         if self._store is None:
             self._store = open_store(self.settings.store)
         return self._store

@@ -15,10 +15,10 @@ from edge_runtime.settings import DeviceSettings
 from edge_runtime.spool import SealedBatch, Spool
 from edgeloop.errors import AlreadyExists
 from edgeloop.layout import BatchName, Layout
-from edgeloop.store import Store
+from edgeloop.store import DeviceStore
 
 
-def ship(spool: Spool, store: Store, settings: DeviceSettings, now: datetime) -> Iterator[int]:
+def ship(spool: Spool, store: DeviceStore, settings: DeviceSettings, now: datetime) -> Iterator[int]:
     """Ship everything that is in the spool; the bytes of each batch once it is acknowledged.
 
     Raises:

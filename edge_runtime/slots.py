@@ -55,8 +55,8 @@ class Slots:
 
     def on_start(self) -> Judgement | None:
         """Count a start of the process while on probation; a crash loop, be it of self-tests, is ended here."""
-        if tested := self._spool.get("attempt", ""):
-            return self._count_attempt(tested)
+        if self._spool.get("attempt", ""):
+            return self.on_visit()
         if not self.staged:
             return None
         self._starts += 1
@@ -64,6 +64,11 @@ class Slots:
         if self._starts > self._crash_limit:
             return self.roll_back(f"crash loop: started {self._starts} times on probation")
         return None
+
+    def on_visit(self) -> Judgement | None:
+        """A process that runs no release: only a self-test that ended the one before it is counted."""
+        tested = self._spool.get("attempt", "")
+        return self._count_attempt(tested) if tested else None
 
     def on_stop(self) -> None:
         """The process ends cleanly: its start was no crash, nor is a self-test that is cut off; probation goes on at the next."""

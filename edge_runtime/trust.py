@@ -24,7 +24,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from edgeloop.errors import NotFound, StoreError, TrustError
 from edgeloop.layout import RELEASE_METADATA, RELEASE_TARGETS
-from edgeloop.store import Store
+from edgeloop.store import DeviceStore
 
 CHUNK = 256 * 1024
 
@@ -32,7 +32,7 @@ CHUNK = 256 * 1024
 class StoreFetcher(FetcherInterface):
     """Fetches metadata for python-tuf from the store, never more than it allows; counts the bytes."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: DeviceStore) -> None:
         self._store = store
         self.fetched = 0
 
@@ -56,7 +56,7 @@ class StoreFetcher(FetcherInterface):
 class Trusted:
     """The repository as verified at one moment; made by `refresh`."""
 
-    def __init__(self, updater: Updater, store: Store, fetcher: StoreFetcher) -> None:
+    def __init__(self, updater: Updater, store: DeviceStore, fetcher: StoreFetcher) -> None:
         self._updater, self._store, self._fetcher = updater, store, fetcher
 
     @property
@@ -105,7 +105,7 @@ class Trusted:
         durable_replace(part, destination)
 
 
-def refresh(home: Path, store: Store, root: bytes, now: datetime) -> Trusted:
+def refresh(home: Path, store: DeviceStore, root: bytes, now: datetime) -> Trusted:
     """Verify the repository's newest metadata.
 
     Args:

@@ -24,7 +24,7 @@ from edge_runtime.trust import Trusted, durable_write, refresh
 from edgeloop.errors import DataError, EdgeloopError, ModelError, StoreError, TrustError
 from edgeloop.manifest import decode_manifest
 from edgeloop.rollout import ReleaseRef, RolloutDocument, decode_rollout, rollout_target
-from edgeloop.store import Store
+from edgeloop.store import DeviceStore
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -43,7 +43,7 @@ class Poll:
     downloaded: int = 0
 
 
-def poll(home: Path, store: Store, settings: DeviceSettings, slots: Slots, now: datetime) -> Poll:
+def poll(home: Path, store: DeviceStore, settings: DeviceSettings, slots: Slots, now: datetime) -> Poll:
     """Ask the store what this device is to run, and fetch and verify it if that is new. Never raises for what the store holds.
 
     Reads `slots` and changes none, so that another thread can go on predicting.

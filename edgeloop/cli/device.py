@@ -14,7 +14,7 @@ import typer
 from edgeloop.cli.options import Json, LoopFile, StoreUrl
 from edgeloop.cli.output import emit, err, table
 from edgeloop.config import read_loop
-from edgeloop.errors import ConfigError
+from edgeloop.errors import ConfigError, RefusedError, StoreError
 
 app = typer.Typer(help="A device: on this machine, in a directory of its own.", no_args_is_help=True)
 
@@ -85,6 +85,46 @@ def status(home: Home, json: Json = False) -> None:
 
     with Device.inspect(home) as device:
         _show(device, json)
+
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The directory that the stick is mounted at.")]
+
+
+@app.command("export")
+def export_(home: Home, directory: Directory, json: Json = False) -> None:
+    """Put what waits in the spool, and the status, onto a stick. Not while the device runs; may be repeated at any time."""
+    from edge_runtime.device import Device
+    from edgeloop.stick import open_stick
+
+    with open_stick(directory) as stick, Device.visit(home, stick) as device:
+        before = device.status()
+        device.ship()
+        device.report()
+        after = device.status()
+    found = {
+        "device": after.device,
+        "events": after.acked - before.acked,
+        "bytes": after.uploaded_bytes - before.uploaded_bytes,
+        "waiting": after.spooled,
+    }
+    human = f"{found['events']:,} events of {after.device} are on the stick; take them in with: edgeloop ingest --from"
+    emit(found, as_json=json, human=human)
+
+
+@app.command("import")
+def import_(home: Home, directory: Directory, json: Json = False) -> None:
+    """Take the release that is for this device from a stick. Exits with 5 if what is on it is refused, with 4 if it cannot be read."""
+    from edge_runtime.device import Device
+    from edgeloop.stick import open_stick
+
+    with open_stick(directory) as stick, Device.visit(home, stick) as device:
+        device.poll()
+        _show(device, json)
+        state = device.status().update.state
+    if state == "no-store":
+        raise typer.Exit(StoreError.exit_code)
+    if state.startswith("refused-") or state == "self-test-failed":
+        raise typer.Exit(RefusedError.exit_code)
 
 
 def _read_root(path: Path) -> bytes:
