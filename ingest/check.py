@@ -48,7 +48,7 @@ def check_batch(path: str, content: bytes, config: LoopConfig, now: datetime) ->
     Raises:
         DataError: the first thing that is wrong.
     """
-    device, name = _place(path, config)
+    device, name = batch_place(path, config)
     if sha256(content).hexdigest() != name.sha256:
         raise DataError("its content is not what its name says: damaged on the way or in the store.")
     with _blamed_on_the_file():
@@ -149,11 +149,20 @@ def _check_labels(rows: pa.Table, config: LoopConfig, now: datetime) -> None:
         _check_times(rows[column], now, column)
 
 
-def _place(path: str, config: LoopConfig) -> tuple[str, BatchName]:
+def batch_place(path: str, config: LoopConfig) -> tuple[str, BatchName]:
+    """The device and the name of the batch at `path`. Raises `DataError` if that is no place for one."""
     parts = path.removeprefix(f"{config.layout.inbox}/").split("/")
     if len(parts) != 2:
         raise DataError("it is not at inbox/<device>/<batch>.")
     return check_id("device id", parts[0]), BatchName.parse(parts[1])
+
+
+def label_source(path: str, config: LoopConfig) -> str:
+    """The source of the label file at `path`. Raises `DataError` if that is no place for one."""
+    parts = path.removeprefix(f"{config.layout.labels}/").split("/")
+    if len(parts) != 2:
+        raise DataError("it is not at labels/<source>/<file>.")
+    return check_id("label source", parts[0])
 
 
 def _open(content: bytes, read_dictionary: tuple[str, ...] = ()) -> pq.ParquetFile:

@@ -28,9 +28,8 @@ from edgeloop.config import LoopConfig
 from edgeloop.errors import AlreadyExists, ConfigError, DataError, NotFound, StoreError
 from edgeloop.events import TIME, lake_schema
 from edgeloop.lake import Lake
-from edgeloop.layout import check_id
 from edgeloop.store import Entry, Store
-from ingest.check import MAX_BYTES, check_batch, check_labels, read_batch
+from ingest.check import MAX_BYTES, check_batch, check_labels, label_source, read_batch
 from ingest.plan import PLAN_VERSION, AcceptedBatch, AcceptedLabels, Plan, Rejected, latest_plan, write_done
 from ingest.tables import BATCHES, LABEL_ROWS
 
@@ -119,7 +118,7 @@ def _judge_batches(
     accepted: list[AcceptedBatch] = []
     duplicates: list[str] = []
     rejected: list[Rejected] = []
-    known = _known_batches(lake) if waiting else {}
+    known = known_batches(lake) if waiting else {}
     for entry in waiting:
         try:
             content = _read(store, entry)
@@ -148,7 +147,7 @@ def _demand_fresh_sequence(batch: AcceptedBatch, others: Iterable[tuple[int, int
             )
 
 
-def _known_batches(lake: Lake) -> dict[tuple[str, int], list[tuple[int, int, str]]]:
+def known_batches(lake: Lake) -> dict[tuple[str, int], list[tuple[int, int, str]]]:
     """The batches in the lake by device and epoch: (first, last sequence number, digest)."""
     if lake.table("batches") is None:
         return {}
@@ -170,19 +169,14 @@ def _judge_labels(
             content = _read(store, entry)
             rows = check_labels(content, config, now)
             digest = sha256(content).hexdigest()
-            accepted.append(AcceptedLabels(entry.path, _source(config, entry), rows.num_rows, digest, entry.version))
+            accepted.append(
+                AcceptedLabels(entry.path, label_source(entry.path, config), rows.num_rows, digest, entry.version)
+            )
         except NotFound:
             continue
         except DataError as error:
             rejected.append(Rejected(entry.path, str(error), version=entry.version))
     return tuple(accepted), tuple(rejected)
-
-
-def _source(config: LoopConfig, entry: Entry) -> str:
-    parts = entry.path.removeprefix(f"{config.layout.labels}/").split("/")
-    if len(parts) != 2:
-        raise DataError("it is not at labels/<source>/<file>.")
-    return check_id("label source", parts[0])
 
 
 def _read(store: Store, entry: Entry) -> bytes:
@@ -317,13 +311,13 @@ def _finish(store: Store, config: LoopConfig, plan: Plan) -> None:
 
 
 def _quarantine(store: Store, config: LoopConfig, bad: Rejected) -> None:
-    place = f"{config.layout.quarantine}/{_quarantined_as(config, bad.path)}"
+    place = f"{config.layout.quarantine}/{quarantine_place(config, bad.path)}"
     with contextlib.suppress(NotFound):  # taken away since the listing
         store.copy(bad.path, place)
     store.replace(f"{place}.reason.json", msgspec.json.encode({"path": bad.path, "reason": bad.reason}))
 
 
-def _quarantined_as(config: LoopConfig, path: str) -> str:
+def quarantine_place(config: LoopConfig, path: str) -> str:
     """The same place under quarantine; by the digest of the path where a hostile name leaves no room for `.reason.json`."""
     inside = path.removeprefix(f"{config.layout.root}/").removeprefix("inbox/")
     if max(len(part.encode()) for part in inside.split("/")) <= LONGEST_NAME and len(inside) <= 4 * LONGEST_NAME:
