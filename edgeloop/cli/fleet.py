@@ -74,3 +74,24 @@ def status(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
     )
     for device, why in roster.unreadable.items():
         note(f"{device}: {why}")
+
+
+@app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory that the stick is mounted at.")],
+    store: StoreUrl,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written.")] = False,
+    json: Json = False,
+) -> None:
+    """Put the releases onto a stick, for `edgeloop device import`. May be repeated at any time."""
+    from edgeloop.stick import open_stick
+    from edgeloop.store import open_store
+    from fleet.carry import export_releases
+
+    with open_stick(directory) as stick:
+        found = export_releases(open_store(store), stick, dry_run=dry_run)
+    human = (
+        f"{found.files} files, {found.bytes:,} bytes {'would be' if dry_run else 'were'} written."
+        f" Devices take them until {found.expires:%Y-%m-%d %H:%M} UTC."
+    )
+    emit(found, as_json=json, human=human)
