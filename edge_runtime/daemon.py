@@ -6,19 +6,14 @@ prediction nor an input that is silent an exchange: one exchanges, the other has
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 from edge_runtime.device import Device, Prediction
+from edge_runtime.readings import Reading
 from edge_runtime.shipper import backoff
-from edgeloop.errors import ConfigError, DataError
-
-Reading = tuple[datetime | None, dict[str, Any]]
 
 PATIENCE = 10.0
 """Seconds that the last exchange may go without a batch acknowledged; what is left then waits in the spool."""
@@ -114,51 +109,3 @@ class _Writer(_Worker):
     def step(self) -> float:
         self._device.flush_due()
         return max(0.05, self._device.settings.section.flush_every.total_seconds())
-
-
-def read_lines(stream: IO[str], bad: Callable[[str], None]) -> Iterator[Reading]:
-    """Readings from lines of JSON: an object of values by feature name, with `ts` (ISO 8601) if it was not measured just now.
-
-    `bad` is told of each line that is none; the others go on.
-    """
-    for line in stream:
-        if not line.strip():
-            continue
-        try:
-            reading = json.loads(line)
-            ts = reading.pop("ts", None)
-            yield None if ts is None else _aware(datetime.fromisoformat(ts)), reading
-        except (ValueError, AttributeError, TypeError) as error:
-            bad(f"no reading, skipped: {line.strip()[:80]!r} ({error})")
-
-
-def read_file(path: Path) -> Iterator[Reading]:
-    """Readings from a Parquet or CSV file with a column `ts` and columns by feature name.
-
-    Raises:
-        ConfigError: it has no column `ts`.
-        DataError: it cannot be read, or a `ts` is no time.
-    """
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet as pq
-
-    try:
-        table = pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read: {error}.", remedy="Name a Parquet or CSV file.") from error
-    if "ts" not in table.column_names:
-        raise ConfigError(f"{path} has no column 'ts'.", remedy="Name the time of each reading 'ts'.")
-    for number, row in enumerate(table.to_pylist(), start=1):
-        ts = row.pop("ts")
-        try:
-            yield _aware(ts if isinstance(ts, datetime) else datetime.fromisoformat(str(ts))), row
-        except ValueError as error:
-            raise DataError(
-                f"row {number} of {path} has ts {str(ts)[:80]!r}, which is no time.",
-                remedy="Write ISO 8601, such as 2024-01-31T12:00:00Z.",
-            ) from error
-
-
-def _aware(ts: datetime) -> datetime:
-    return ts if ts.tzinfo else ts.replace(tzinfo=UTC)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
 import subprocess
@@ -15,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.daemon import Reading, read_file, read_lines, serve
+from edge_runtime.daemon import serve
 from edge_runtime.device import Device, Prediction
+from edge_runtime.readings import Reading
 from edgeloop.clock import system_clock
-from edgeloop.errors import ConfigError, DataError
 from tests.site import LOOP, BentStore, Site, link_down, make_site, readings
 
 EDGELOOP = (sys.executable, "-c", "from edgeloop.cli import main; main()")
@@ -145,26 +144,6 @@ def test_a_process_ends_when_it_is_asked_to_and_loses_nothing(here: Site, end: E
     process.stdout.close()
     with Device.inspect(home, clock=system_clock) as device:
         assert device.status().produced == 3 + (end is gone_reader)
-
-
-def test_lines_that_are_no_readings_are_skipped() -> None:
-    bad: list[str] = []
-    lines = '{"a": 1, "ts": "2024-01-01T00:00:00"}\nnot json\n[1]\n{"ts": "yesterday"}\n\n{"a": 2}\n'
-    found = list(read_lines(io.StringIO(lines), bad.append))
-    assert [reading for _, reading in found] == [{"a": 1}, {"a": 2}]
-    assert found[0][0] is not None
-    assert len(bad) == 3
-
-
-def test_a_file_of_readings_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text("ts,a\n2024-01-01T00:00:00Z,1\nyesterday,2\n")
-    with pytest.raises(DataError, match=r"row 2 .* 'yesterday', which is no time"):
-        list(read_file(tmp_path / "x.csv"))
-    (tmp_path / "y.csv").write_text("time,a\n1,2\n")
-    with pytest.raises(ConfigError, match="no column 'ts'"):
-        list(read_file(tmp_path / "y.csv"))
-    with pytest.raises(DataError, match="cannot be read"):
-        list(read_file(tmp_path / "none.parquet"))
 
 
 def test_what_a_person_gets_wrong_is_said_and_has_its_exit_code(here: Site) -> None:
