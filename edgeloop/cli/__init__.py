@@ -76,6 +76,8 @@ def main() -> None:
             "fleet",
         }:
             raise
-        remedy = "Install the side it belongs to: pip install 'edgeloop[edge]' or 'edgeloop[centre]'."
+        remedy = (
+            "Install what it belongs to: pip install 'edgeloop[edge]', 'edgeloop[edge,mqtt]' or 'edgeloop[centre]'."
+        )
         fail(ConfigError(f"this needs {error.name}, which is not installed.", remedy=remedy))
         sys.exit(2)

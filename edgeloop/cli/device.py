@@ -5,16 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeloop.cli.options import Json, LoopFile, StoreUrl
-from edgeloop.cli.output import emit, err, table
+from edgeloop.cli.output import emit, err, say, table
 from edgeloop.config import read_loop
 from edgeloop.errors import ConfigError, RefusedError, StoreError
+
+if TYPE_CHECKING:
+    from edge_runtime.device import Device, Prediction
+    from edge_runtime.readings import Reading
+
+    Source = tuple[Iterable[Reading], Callable[[Prediction], None]]
 
 app = typer.Typer(help="A device: on this machine, in a directory of its own.", no_args_is_help=True)
 
@@ -51,26 +59,22 @@ def run(
     replay: Annotated[
         Path | None, typer.Option(help="Readings from a Parquet or CSV file; else JSON lines on stdin.")
     ] = None,
+    mqtt: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Readings from a broker: mqtt://host:port/topic, or mqtts://… for TLS."),
+    ] = None,
+    answers: Annotated[str, typer.Option(metavar="TOPIC", help="With --mqtt: publish predictions to this topic.")] = "",
     every: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="How often to exchange with the store.")
     ] = 60.0,
     json: Json = False,
 ) -> None:
     """Predict readings as they come; ship, poll and report on the way. Ends with its input, by Ctrl-C or by SIGTERM."""
-    from edge_runtime.daemon import read_file, read_lines, serve
-    from edge_runtime.device import Device, Prediction
-
-    def answer(prediction: Prediction) -> None:
-        if replay is None and not json:
-            _print_or_end(f"{prediction.seq}\t{prediction.label}\t{prediction.confidence}")
+    from edge_runtime.daemon import serve
+    from edge_runtime.device import Device
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with Device.open(home) as device:
-        readings = (
-            read_file(replay)
-            if replay
-            else read_lines(sys.stdin, lambda text: err.print(text, highlight=False, markup=False))
-        )
+    with Device.open(home) as device, _source(device, replay, mqtt, answers, quiet=json) as (readings, answer):
         try:
             serve(device, readings, timedelta(seconds=every), answer)
         finally:
@@ -127,6 +131,27 @@ def import_(home: Home, directory: Directory, json: Json = False) -> None:
         raise typer.Exit(RefusedError.exit_code)
 
 
+@contextmanager
+def _source(device: Device, replay: Path | None, mqtt: str | None, answers: str, *, quiet: bool) -> Iterator[Source]:
+    """Where readings come from, and where their answers go: back to whoever sent them."""
+    from edge_runtime.readings import read_file, read_lines
+
+    if (replay and mqtt) or (answers and not mqtt):
+        raise ConfigError(
+            "--replay and --mqtt exclude each other, and --answers needs --mqtt.", remedy="Leave one of them out."
+        )
+    if replay:
+        yield read_file(replay), lambda _: None
+    elif mqtt:
+        from edge_runtime.mqtt import Address, subscribe
+
+        client_id = f"edgeloop-{device.settings.loop}-{device.settings.device}"
+        with subscribe(Address.parse(mqtt, answers), client_id, os.environ, say=say, bad=say) as subscription:
+            yield subscription, subscription.answer
+    else:
+        yield read_lines(sys.stdin, say), (lambda _: None) if quiet else _print_or_end
+
+
 def _read_root(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -137,18 +162,15 @@ def _read_root(path: Path) -> bytes:
         ) from error
 
 
-def _print_or_end(line: str) -> None:
+def _print_or_end(prediction: Prediction) -> None:
     try:
-        print(line, flush=True)
+        print(f"{prediction.seq}\t{prediction.label}\t{prediction.confidence}", flush=True)
     except BrokenPipeError:  # whoever read the answers has gone, which is no crash of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
 
 
-def _show(device: object, json: bool) -> None:
-    from edge_runtime.device import Device
-
-    assert isinstance(device, Device)
+def _show(device: Device, json: bool) -> None:
     found = device.status()
     rows = [
         ("release", found.release_id or "none"),

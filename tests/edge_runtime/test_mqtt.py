@@ -1,0 +1,166 @@
+"""Readings from a real broker: none is lost, whoever is killed; what is no reading is skipped; secrets stay out of sight."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from paho.mqtt import client as mqtt
+
+from edge_runtime.device import Device
+from edge_runtime.mqtt import PASSWORD, USER, Address
+from edgeloop.errors import ConfigError
+from tests.edge_runtime.broker import Broker, person, running
+from tests.site import LOOP, Site, make_site, readings
+
+SOON = 30.0
+ROOT = Path(__file__).parents[2]
+EDGELOOP = (sys.executable, "-c", "from edgeloop.cli import main; main()")
+
+
+def wait_for(condition: object) -> None:
+    deadline = time.monotonic() + SOON
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+@contextmanager
+def device_process(home: Path, url: str, *options: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    command = [*EDGELOOP, "device", "run", str(home), "--mqtt", url, "--json", *options]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ, **environment})
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def end(process: subprocess.Popen[str]) -> tuple[dict[str, object], str]:
+    """Ask it to end; its status, and what it said."""
+    process.send_signal(signal.SIGTERM)
+    out, said = process.communicate(timeout=SOON)
+    return json.loads(out), said
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Site:
+    return make_site(tmp_path, LOOP.replace("[device]", '[device]\ndurability = "event"'))
+
+
+def test_every_reading_is_answered_though_the_broker_is_killed(here: Site) -> None:
+    with running(Broker(here.directory)) as broker, person(broker) as someone:
+        someone.say("in", json.dumps({"a": 9}), retain=True)  # said before anybody listened: no reading
+        url = f"mqtt://127.0.0.1:{broker.port}/in"
+        with device_process(here.home("dev"), url, "--answers", "answers") as process:
+            first, second = readings(10)[:5], readings(10)[5:]
+            someone.say("in", b"\xff not json")
+            wait_for(lambda: someone.say("in", json.dumps(first[0])) or someone.heard)  # it listens
+            before = len(someone.heard)
+            for reading in first[1:]:
+                someone.say("in", json.dumps(reading))
+            wait_for(lambda: len(someone.heard) >= before + 4)
+            broker.kill()
+            broker.start()
+            for reading in second:
+                someone.say("in", json.dumps(reading))
+            wait_for(lambda: len(someone.heard) >= before + 9)
+            status, said = end(process)
+    numbers = {json.loads(answer)["seq"] for answer in someone.heard}
+    assert numbers == set(range(1, len(numbers) + 1))
+    assert status["produced"] == max(numbers)
+    assert said.count("trying on") == 1
+
+
+KILLED = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from edge_runtime.daemon import serve
+from edge_runtime.device import Device
+from edge_runtime.mqtt import Address, subscribe
+from tests.site import kill_self
+
+home, url, last = sys.argv[1:]
+with Device.open(Path(home)) as device, subscribe(Address.parse(url), "dev", {}, say=print, bad=print) as readings:
+    serve(device, readings, timedelta(hours=1), lambda answer: kill_self() if answer.seq == int(last) else None)
+"""
+
+
+def test_a_device_killed_before_the_acknowledgement_gets_the_reading_again(here: Site) -> None:
+    home = here.home("dev", "/dev/null/no-store")  # so that all events stay here
+
+    def run_and_kill(port: int, last: int) -> None:
+        command = [sys.executable, "-c", KILLED, str(home), f"mqtt://127.0.0.1:{port}/in", str(last)]
+        assert subprocess.run(command, cwd=ROOT, timeout=SOON, check=False).returncode == -signal.SIGKILL
+
+    with running(Broker(here.directory)) as broker:
+        with person(broker, "in", name="dev"):
+            pass  # the device was here before: the broker keeps what is for it
+        with person(broker) as someone:
+            for reading in readings(3):
+                someone.say("in", json.dumps(reading))
+        run_and_kill(broker.port, 1)
+        run_and_kill(broker.port, 4)
+    with Device.inspect(home) as device:
+        recorded = [event.inputs[0] for event in device._spool.oldest(1000)]
+    first, second, third = (reading["a"] for reading in readings(3))
+    assert recorded == [first, first, second, third]  # the first was recorded, not acknowledged, and came again
+
+
+def test_a_broker_that_wants_tls_and_a_password_gets_both_from_the_environment(here: Site) -> None:
+    key, certificate, passwords = (here.directory / name for name in ("key.pem", "cert.pem", "passwords"))
+    request = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    subprocess.run([*request.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    passwords.write_text("dev:s3cret\n")
+    broker = Broker(
+        here.directory,
+        f"allow_anonymous false\npassword_file {passwords}\ncertfile {certificate}\nkeyfile {key}",
+    )
+    subprocess.run(["mosquitto_passwd", "-U", passwords], check=True, capture_output=True)
+    with running(broker):
+        url = f"mqtts://localhost:{broker.port}/in"
+        trust = {"EDGELOOP_MQTT_CA": str(certificate), USER: "dev"}
+        for environment, said in (
+            ({**trust, PASSWORD: "wrong"}, "Not authorized"),
+            ({USER: "dev", PASSWORD: "s3cret"}, "certificate verify failed"),
+        ):
+            with device_process(here.home(f"dev{len(said)}"), url, **environment) as process:
+                assert process.stderr is not None
+                assert said in process.stderr.readline()
+    home = here.home("dev")
+
+    def introduce(client: mqtt.Client) -> None:
+        client.tls_set(str(certificate))
+        client.username_pw_set("dev", "s3cret")
+
+    with (
+        running(broker),
+        device_process(home, url, "--answers", "answers", **trust, **{PASSWORD: "s3cret"}) as process,
+        person(broker, introduce=introduce) as someone,
+    ):
+        wait_for(lambda: someone.say("in", "{}") or someone.heard)
+        assert end(process)[1] == ""
+
+
+def test_an_address_is_read_and_what_it_may_not_say_is_refused() -> None:
+    assert Address.parse("mqtt://broker/plant/#") == Address("broker", 1883, False, "plant/#")
+    assert Address.parse("mqtts://[::1]:99/a?b", "c") == Address("::1", 99, True, "a?b", "c")
+    for url in ("broker/topic", "http://broker/topic", "mqtt://broker", "mqtt://broker:x/topic", "mqtt:///topic"):
+        with pytest.raises(ConfigError, match="names no topic"):
+            Address.parse(url)
+    with pytest.raises(ConfigError, match="credentials") as refused:
+        Address.parse("mqtt://me:s3cret@broker/topic")
+    assert "s3cret" not in str(refused.value)
+    for answers in ("plant/answers", "other/+"):
+        with pytest.raises(ConfigError, match="cannot be published"):
+            Address.parse("mqtt://broker/plant/#", answers)
