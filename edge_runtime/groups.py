@@ -9,7 +9,9 @@ from __future__ import annotations
 import random
 import sqlite3
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,6 +28,9 @@ class Event(msgspec.Struct, array_like=True):
     inputs: Sequence[float | None]
     weight: float = 1.0
 
+
+Lots = defaultdict[float, Iterator[bool]]
+"""A lot by weight that goes on from thinning to thinning, so that pairs lose nothing of their weight."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Event]).decode
@@ -45,27 +50,36 @@ def insert(connection: sqlite3.Connection, events: Sequence[Event]) -> int:
     return len(content)
 
 
-def take(connection: sqlite3.Connection, first_seq: int) -> list[Event]:
-    """Read a group and remove it."""
-    (content,) = connection.execute("SELECT content FROM groups WHERE first_seq = ?", (first_seq,)).fetchone()
-    connection.execute("DELETE FROM groups WHERE first_seq = ?", (first_seq,))
-    return unpack(content)
+class Portion(NamedTuple):
+    """What a thinning did: events it read, events that went, bytes that it freed."""
+
+    read: int
+    dropped: int
+    freed: int
 
 
-def thin(connection: sqlite3.Connection, size: int) -> int:
-    """Thin all groups of the lowest weight, and join them to groups of at least `size` events; how many events went."""
-    lightest = "SELECT first_seq FROM groups WHERE weight = (SELECT min(weight) FROM groups) ORDER BY first_seq"
-    lot, kept, dropped = one_of_two(), list[Event](), 0
-    for (first_seq,) in connection.execute(lightest).fetchall():
-        events = take(connection, first_seq)
-        survivors = halve(events, lot)
-        dropped += len(events) - len(survivors)
-        kept += survivors
-        if len(kept) >= size:  # fuller groups: events alone compress badly
-            insert(connection, kept)
-            kept = []
-    insert(connection, kept)
-    return dropped
+def thin(connection: sqlite3.Connection, size: int, lots: Lots) -> Portion:
+    """Thin the oldest groups of the lowest weight, up to about twice `size` events, and join what stays to one group."""
+    lightest = (
+        "SELECT first_seq, content FROM groups WHERE weight = (SELECT min(weight) FROM groups) ORDER BY first_seq"
+    )
+    events, taken, freed = list[Event](), list[tuple[int]](), 0
+    for first_seq, content in connection.execute(lightest):
+        events += unpack(content)
+        taken.append((first_seq,))
+        freed += len(content)
+        if len(events) >= 2 * size:  # fuller groups: events alone compress badly
+            break
+    if not events:
+        return Portion(0, 0, 0)
+    connection.executemany("DELETE FROM groups WHERE first_seq = ?", taken)
+    read, survivors = len(events), halve(events, lots[events[0].weight])
+    return Portion(read, read - len(survivors), freed - insert(connection, survivors))
+
+
+def new_lots() -> Lots:
+    """A fresh lot for each weight."""
+    return defaultdict(one_of_two)
 
 
 def one_of_two() -> Iterator[bool]:

@@ -10,7 +10,8 @@ Rules:
    reach it.
 4. Over the disk budget the groups of the lowest weight are thinned (`groups.py`), until a quarter of the budget is free; what
    goes is counted in `shed`. The lowest first, because an outage would else leave the newest events and next to nothing of its
-   beginning: this way no weight is over twice what an even sample of all of it would have.
+   beginning: this way no weight is over twice what an even sample of all of it would have. A portion is thinned with each
+   group that is written, since predictions wait for it: more than the group adds, and never all of the spool.
 5. A disk that fails stops nothing: what it does not take stays in memory and is tried again, ever less often. Over
    `BUFFERED` groups the buffer is thinned as rule 4 says, and what goes is counted in `shed` with the next group that is
    written.
@@ -27,7 +28,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
-from edge_runtime.groups import Event, halve, insert, one_of_two, thin, unpack
+from edge_runtime.groups import Event, halve, insert, new_lots, one_of_two, thin, unpack
 from edge_runtime.state import StateFile
 from edgeloop.config import DeviceSection
 from edgeloop.errors import DataError
@@ -36,6 +37,9 @@ _EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
 
 AFTER_SHEDDING = 0.75
 """The share of the disk budget that shedding leaves at the most. Were it all of it, every group would be a shedding."""
+
+PORTION = 4
+"""How many times `flush_events` are read at a shedding. A new group can take two of them, down to the weight of the others."""
 
 BUFFERED = 10
 """How many times `flush_events` are kept in memory while the disk fails."""
@@ -82,6 +86,7 @@ class Spool:
         self.produced = self._next_seq - 1
         self.acked, self.shed = int(self.get("acked", "0")), int(self.get("shed", "0"))
         self._thinned, self._thinned_to = 0, 0
+        self._shedding, self._lots = False, new_lots()
         self._last_ts = int(self.get("last_ts", "-1"))
         self._bytes = self._stored_bytes()
 
@@ -156,7 +161,8 @@ class Spool:
         """The first `count` events, or all there are, that are in groups and not yet sealed. Raises `DataError`."""
         found: list[Event] = []
         with self._state.lock:
-            for (first_seq,) in self._state.rows("SELECT first_seq FROM groups ORDER BY first_seq"):
+            # No group is empty. Of a device that writes each event by itself there can be a million.
+            for (first_seq,) in self._state.rows("SELECT first_seq FROM groups ORDER BY first_seq LIMIT ?", count):
                 ((content,),) = self._state.rows("SELECT content FROM groups WHERE first_seq = ?", first_seq)
                 found += unpack(content)
                 if len(found) >= count:
@@ -170,9 +176,9 @@ class Spool:
                 rows = connection.execute("SELECT content FROM groups WHERE first_seq <= ?", (last_seq,)).fetchall()
                 rest = [event for (content,) in rows for event in unpack(content) if event.seq > last_seq]
                 connection.execute("DELETE FROM groups WHERE first_seq <= ?", (last_seq,))
-                insert(connection, rest)
+                added = insert(connection, rest) + len(batch.content)
                 connection.execute("INSERT INTO batches VALUES (?, ?, ?)", (batch.name, batch.events, batch.content))
-            self._bytes = self._stored_bytes()
+            self._bytes += added - sum(len(content) for (content,) in rows)
 
     def waiting(self) -> SealedBatch | None:
         """The oldest sealed batch that is not acknowledged. Raises `DataError`."""
@@ -236,21 +242,25 @@ class Spool:
                 self._buffer[:] = kept
 
     def _keep_to_budget(self) -> None:
-        budget = self._section.spool_mb * 1e6
-        if self._bytes > budget:
-            while self._bytes > AFTER_SHEDDING * budget and self._thin():
-                pass
-
-    def _thin(self) -> bool:
-        """Rule 4, once; False if there is nothing left that may be shed."""
-        if not self._state.rows("SELECT 1 FROM groups LIMIT 1"):
-            return False
+        """Rule 4, a portion of it."""
+        budget, after = self._section.spool_mb * 1e6, AFTER_SHEDDING * self._section.spool_mb * 1e6
+        self._shedding = self._bytes > (after if self._shedding else budget)
+        if not self._shedding:
+            return
+        size, left, shed, kept = (
+            self._section.flush_events,
+            PORTION * self._section.flush_events,
+            self.shed,
+            self._bytes,
+        )
         with self._state.transaction() as connection:
-            dropped = thin(connection, self._section.flush_events)
-            _set(connection, {"shed": self.shed + dropped})
-        self.shed += dropped
-        self._bytes = self._stored_bytes()
-        return True
+            while left > 0 and kept > after:
+                portion = thin(connection, size, self._lots)
+                if not portion.read:  # nothing is left that may be shed
+                    break
+                left, shed, kept = left - portion.read, shed + portion.dropped, kept - portion.freed
+            _set(connection, {"shed": shed})
+        self.shed, self._bytes = shed, kept
 
     def _stored_bytes(self) -> int:
         query = "SELECT (SELECT coalesce(sum(length(content)), 0) FROM groups) + (SELECT coalesce(sum(length(content)), 0) FROM batches)"

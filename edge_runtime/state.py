@@ -22,6 +22,7 @@ from edgeloop.errors import DataError
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS groups (first_seq INTEGER PRIMARY KEY, weight REAL NOT NULL, content BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS groups_by_weight ON groups (weight, first_seq);
 CREATE TABLE IF NOT EXISTS batches (name TEXT PRIMARY KEY, events INTEGER NOT NULL, content BLOB NOT NULL) WITHOUT ROWID;
 """
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import edge_runtime.groups
+from edge_runtime.groups import Event, unpack
 from edge_runtime.sealing import seal_batch
 from edge_runtime.settings import DeviceSettings
 from edge_runtime.spool import Spool
@@ -113,6 +115,25 @@ def test_over_the_budget_a_sample_stays_whose_weights_add_up(tmp_path: Path) -> 
     assert spool.produced == spool.spooled + spool.shed
     spool.close()
     assert open_spool(tmp_path).shed == spool.shed
+
+
+def test_no_event_waits_for_more_shedding_than_a_few_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, read = open_spool(tmp_path, spool_mb=0.05, flush_events=100), [0]
+
+    def counted(content: bytes) -> list[Event]:
+        events = unpack(content)
+        read[-1] += len(events)
+        return events
+
+    monkeypatch.setattr(edge_runtime.groups, "unpack", counted)
+    for _ in range(20_000):
+        read.append(0)
+        record(spool, 1)
+        assert spool._bytes <= 52_000
+    assert spool.shed
+    assert max(read) <= 8 * 100
+    assert spool._bytes == spool._stored_bytes()
+    spool.close()
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a database at all, but long enough to be looked at" * 100])
