@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from edge_runtime.device import Device, Prediction
+from edge_runtime.pulse import Pulse
 from edge_runtime.readings import Reading
 from edge_runtime.shipper import backoff
 
@@ -25,6 +26,8 @@ def serve(
     every: timedelta,
     answer: Callable[[Prediction], None],
     *,
+    pulse: Pulse | None = None,
+    exchanged: Callable[[], None] = lambda: None,
     patience: float = PATIENCE,
 ) -> int:
     """Predict every reading until there are no more, exchanging with the store meanwhile and at the end.
@@ -34,12 +37,15 @@ def serve(
 
     Args:
         every: how often to exchange.
+        pulse: beats once a reading.
+        exchanged: called after each exchange, on its thread.
         patience: seconds that the first exchange is waited for, and that the last may go without a batch acknowledged.
 
     Returns:
         how many readings were predicted.
     """
-    exchange, writer = _Exchange(device, every), _Writer(device)
+    exchange, writer = _Exchange(device, every, exchanged), _Writer(device)
+    pulse = pulse or Pulse()
     count = 0
     try:
         exchange.start()
@@ -47,7 +53,8 @@ def serve(
         if not device.status().release:
             exchange.stepped.wait(patience)
         for ts, reading in readings:
-            answer(device.predict(reading, ts=ts))
+            with pulse.beat():
+                answer(device.predict(reading, ts=ts))
             count += 1
         exchange.finish(patience)
     finally:
@@ -88,12 +95,13 @@ class _Worker(threading.Thread):
 
 
 class _Exchange(_Worker):
-    def __init__(self, device: Device, every: timedelta) -> None:
+    def __init__(self, device: Device, every: timedelta, exchanged: Callable[[], None]) -> None:
         super().__init__(device)
-        self._every, self._failures = every, 0
+        self._every, self._exchanged, self._failures = every, exchanged, 0
 
     def step(self) -> float:
         self._failures = 0 if self._device.exchange() else self._failures + 1
+        self._exchanged()
         return (backoff(self._failures) if self._failures else self._every).total_seconds()
 
     def finish(self, patience: float) -> None:

@@ -246,9 +246,13 @@ class Device:
                 last_event=self._spool.last_event,
             )
 
+    @property
+    def fault(self) -> str:
+        """What keeps this device from its work: its model, its disk; empty if nothing does. Takes no lock."""
+        return "; ".join(filter(None, (self._fault, self._spool.fault)))
+
     def _update_and_faults(self) -> UpdateState:
-        reasons = (self._update.reason, self._fault, self._spool.fault)
-        return msgspec.structs.replace(self._update, reason="; ".join(filter(None, reasons)))
+        return msgspec.structs.replace(self._update, reason="; ".join(filter(None, (self._update.reason, self.fault))))
 
     def _recall(self) -> None:
         """What runs here, and what the updater said last, as the process that ran the device left it."""

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +20,7 @@ from edgeloop.errors import ConfigError, RefusedError, StoreError
 
 if TYPE_CHECKING:
     from edge_runtime.device import Device, Prediction
+    from edge_runtime.pulse import Pulse
     from edge_runtime.readings import Reading
 
     Source = tuple[Iterable[Reading], Callable[[Prediction], None]]
@@ -67,16 +68,28 @@ def run(
     every: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="How often to exchange with the store.")
     ] = 60.0,
+    metrics: Annotated[
+        int | None, typer.Option(metavar="PORT", help="Answer /metrics and /healthz on this port of 127.0.0.1.")
+    ] = None,
+    metrics_file: Annotated[
+        Path | None, typer.Option(metavar="FILE.prom", help="Write the metrics to this file after each exchange.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Predict readings as they come; ship, poll and report on the way. Ends with its input, by Ctrl-C or by SIGTERM."""
     from edge_runtime.daemon import serve
     from edge_runtime.device import Device
+    from edge_runtime.pulse import Pulse
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with Device.open(home) as device, _source(device, replay, mqtt, answers, quiet=json) as (readings, answer):
+    pulse = Pulse()
+    with (
+        Device.open(home) as device,
+        _measured(device, pulse, metrics, metrics_file) as exchanged,
+        _source(device, pulse, replay, mqtt, answers, quiet=json) as (readings, answer),
+    ):
         try:
-            serve(device, readings, timedelta(seconds=every), answer)
+            serve(device, readings, timedelta(seconds=every), answer, pulse=pulse, exchanged=exchanged)
         finally:
             device.flush()
             _show(device, json)
@@ -132,9 +145,35 @@ def import_(home: Home, directory: Directory, json: Json = False) -> None:
 
 
 @contextmanager
-def _source(device: Device, replay: Path | None, mqtt: str | None, answers: str, *, quiet: bool) -> Iterator[Source]:
+def _measured(device: Device, pulse: Pulse, port: int | None, file: Path | None) -> Iterator[Callable[[], None]]:
+    """Metrics as asked for; what is to be called after each exchange."""
+    if port is None and file is None:
+        yield lambda: None
+        return
+    from edge_runtime.metrics import Metrics, listening
+
+    found = Metrics(device, pulse)
+
+    def write() -> None:
+        with suppress(OSError):  # its age tells of that
+            found.write(file) if file else None
+
+    if file:
+        found.write(file)  # a path that cannot be is said at once
+    with nullcontext() if port is None else listening(found, port):
+        yield write
+
+
+@contextmanager
+def _source(
+    device: Device, pulse: Pulse, replay: Path | None, mqtt: str | None, answers: str, *, quiet: bool
+) -> Iterator[Source]:
     """Where readings come from, and where their answers go: back to whoever sent them."""
     from edge_runtime.readings import read_file, read_lines
+
+    def bad(text: str) -> None:
+        pulse.skip()
+        say(text)
 
     if (replay and mqtt) or (answers and not mqtt):
         raise ConfigError(
@@ -146,10 +185,10 @@ def _source(device: Device, replay: Path | None, mqtt: str | None, answers: str,
         from edge_runtime.mqtt import Address, subscribe
 
         client_id = f"edgeloop-{device.settings.loop}-{device.settings.device}"
-        with subscribe(Address.parse(mqtt, answers), client_id, os.environ, say=say, bad=say) as subscription:
+        with subscribe(Address.parse(mqtt, answers), client_id, os.environ, say=say, bad=bad) as subscription:
             yield subscription, subscription.answer
     else:
-        yield read_lines(sys.stdin, say), (lambda _: None) if quiet else _print_or_end
+        yield read_lines(sys.stdin, bad), (lambda _: None) if quiet else _print_or_end
 
 
 def _read_root(path: Path) -> bytes:
