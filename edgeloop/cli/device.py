@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -79,12 +80,14 @@ def run(
     """Predict readings as they come; ship, poll and report on the way. Ends with its input, by Ctrl-C or by SIGTERM."""
     from edge_runtime.daemon import serve
     from edge_runtime.device import Device
+    from edge_runtime.notify import notifying
     from edge_runtime.pulse import Pulse
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     pulse = Pulse()
     with (
         Device.open(home) as device,
+        notifying(pulse, os.environ),
         _measured(device, pulse, metrics, metrics_file) as exchanged,
         _source(device, pulse, replay, mqtt, answers, quiet=json) as (readings, answer),
     ):
@@ -93,6 +96,34 @@ def run(
         finally:
             device.flush()
             _show(device, json)
+
+
+@app.command()
+def install(
+    home: Home,
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="-- OPTIONS", help="What `device run` gets, such as --mqtt URL.")
+    ] = None,
+    user: Annotated[str, typer.Option(help="Who runs it; the owner of HOME, if not given.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the unit instead.")] = False,
+) -> None:
+    """Write a systemd unit that runs the device from boot on."""
+    from edge_runtime.settings import read_settings
+    from edge_runtime.unit import UNITS, unit
+
+    settings, options = read_settings(home), options or []
+    if not any(option.partition("=")[0] in ("--mqtt", "--replay") for option in options):
+        raise ConfigError(
+            "a service has no stdin to take readings from.",
+            remedy=f"Say where they come from: edgeloop device install {home} -- --mqtt URL",
+        )
+    text = unit(home.resolve(), settings, user or home.owner(), _program(), options)
+    if dry_run:
+        print(text, end="")
+        return
+    path = UNITS / f"edgeloop-{settings.device}.service"
+    path.write_text(text)
+    say(f"{path} is written; start it with: systemctl daemon-reload && systemctl enable --now {path.stem}")
 
 
 @app.command()
@@ -189,6 +220,14 @@ def _source(
             yield subscription, subscription.answer
     else:
         yield read_lines(sys.stdin, bad), (lambda _: None) if quiet else _print_or_end
+
+
+def _program() -> str:
+    beside = shutil.which("edgeloop", path=str(Path(sys.executable).parent))
+    found = beside or shutil.which("edgeloop")
+    if found is None:
+        raise ConfigError("there is no program edgeloop on this machine.", remedy="Install it with pip.")
+    return found
 
 
 def _read_root(path: Path) -> bytes:
