@@ -14,15 +14,15 @@ from edge_runtime.releases import Release
 from fleet.repository import refresh
 from tests.site import fill_lake, make_site, readings
 
-ROWS, ROUNDS = 5_000, 5
+ROWS, ROUNDS, BATCH = 5_000, 5, 64
 
 
-def quantiles(call: Callable[[int], object]) -> tuple[float, float]:
+def quantiles(call: Callable[[int], object], calls: int = ROWS) -> tuple[float, float]:
     """Median and 99th percentile of a call, in µs; the best of several rounds, to shut out what else the machine does."""
     best = (float("inf"), float("inf"))
     for _ in range(ROUNDS):
         times = []
-        for i in range(ROWS):
+        for i in range(calls):
             began = time.perf_counter()
             call(i)
             times.append((time.perf_counter() - began) * 1e6)
@@ -56,9 +56,13 @@ def main() -> None:
             matrix = np.random.default_rng(0).normal(size=(ROWS, 4)).astype(np.float32)
             floor = quantiles(lambda i: session.run(["probabilities"], {"features": matrix[i : i + 1]}))
             ours = quantiles(lambda i: device.predict(rows[i]))
+            row = quantiles(lambda i: device.predict(matrix[i]))
+            batches = quantiles(lambda i: device.predict_many(matrix[i : i + BATCH]), ROWS - BATCH)
     print("one row, µs               p50      p99")
     print(f"session.run            {floor[0]:6.1f}   {floor[1]:6.1f}")
     print(f"predict and record     {ours[0]:6.1f}   {ours[1]:6.1f}")
+    print(f"the same from an array {row[0]:6.1f}   {row[1]:6.1f}")
+    print(f"one of a batch of {BATCH}   {batches[0] / BATCH:6.1f}   {batches[1] / BATCH:6.1f}")
     print(f"ratio                  {ours[0] / floor[0]:6.2f}   {ours[1] / floor[1]:6.2f}")
 
 

@@ -14,26 +14,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from edge_runtime.releases import Release, keep_only
+from edge_runtime.rows import count_of, encode, encode_many
 from edge_runtime.settings import DeviceSettings, hold, read_settings
 from edge_runtime.shipper import ship
 from edge_runtime.slots import Judgement, Slots
 from edge_runtime.spool import Spool
 from edge_runtime.updater import poll
 from edgeloop.clock import Clock, system_clock
-from edgeloop.errors import EdgeloopError
+from edgeloop.errors import DataError, EdgeloopError
 from edgeloop.layout import Layout
 from edgeloop.status import STATUS_VERSION, DeviceStatus, UpdateState
 from edgeloop.store import DeviceStore, open_store
+
+if TYPE_CHECKING:
+    from edge_runtime.rows import Reading, Readings
 
 _EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -130,18 +134,54 @@ class Device:
         """The time of the last event recorded."""
         return self._spool.last_event
 
-    def predict(self, reading: Mapping[str, Any], *, ts: datetime | None = None) -> Prediction:
+    def predict(self, reading: Reading, *, ts: datetime | None = None) -> Prediction:
         """Classify one reading and record the event.
 
         Args:
-            reading: values by feature name; what is missing, of a wrong kind or out of range is given to the model as missing,
-                and counted.
+            reading: values by feature name, or an array of shape (d,), float32 or float64, in the schema's order, with the index
+                for a category and anything for what is from the time. What is missing (NaN in a row), of a wrong kind or out of
+                range is given to the model as missing, and all but the plainly missing is counted.
             ts: when it was measured; now, if not given. Must carry a time zone.
+
+        Raises:
+            DataError: `reading` is no mapping, and no array of that shape and dtype. No event is recorded.
         """
         ts = self._clock() if ts is None else ts
-        row = self._encoder.encode(reading, ts)
+        # A dict is what comes at every reading of most devices, and asking for more than its type would cost it.
+        row = self._encoder.encode(reading, ts) if type(reading) is dict else self._encode(reading, ts)
         with self._lock:
             return self._answer((ts - _EPOCH_0) // _MICROSECOND, row)
+
+    def predict_many(self, readings: Readings, *, ts: datetime | Sequence[datetime] | None = None) -> list[Prediction]:
+        """Classify several readings, by one call of the runtime where that can be, and record an event each, in their order.
+
+        On probation it is a call for each reading, so that each is judged by itself. The latency of an event is its share of
+        the call.
+
+        Args:
+            readings: an array of shape (N, d), float32 or float64, or a list of what `predict` takes.
+            ts: when they were measured: one time for all or one for each; now, if not given.
+
+        Raises:
+            DataError: a reading is none, as in `predict`, or there are other than N times. No event is recorded.
+        """
+        times = self._times(count_of(readings), ts)
+        rows = encode_many(readings, times, self._encoder, len(self.settings.schema.features))
+        ats = [(time - _EPOCH_0) // _MICROSECOND for time in times]
+        with self._lock:
+            return self._answer_many(ats, rows)
+
+    def _encode(self, reading: Reading, ts: datetime) -> list[float]:
+        return encode(reading, ts, self._encoder, len(self.settings.schema.features))
+
+    def _times(self, count: int, ts: datetime | Sequence[datetime] | None) -> Sequence[datetime]:
+        if ts is None or isinstance(ts, datetime):
+            return [ts or self._clock()] * count
+        if len(ts) != count:
+            raise DataError(
+                f"expected one time or {count}, one for each reading; found {len(ts)}.", remedy="Give as many."
+            )
+        return ts
 
     def _answer(self, at: int, row: list[float]) -> Prediction:
         release = self._release
@@ -153,9 +193,26 @@ class Device:
         except Exception as error:  # a runtime's errors have no common base, and none of them may stop the device
             return self._answer_without(release, error, at, row)
         latency = (time.perf_counter() - began) * 1e6
-        confidence = max(probabilities)
         if self._slots.staged:
             self._judge(self._slots.observe(probabilities, latency))
+        return self._record(release, probabilities, latency, at, row)
+
+    def _answer_many(self, ats: list[int], rows: list[list[float]]) -> list[Prediction]:
+        release = self._release
+        if release is None or self._slots.staged or not rows:
+            return [self._answer(at, row) for at, row in zip(ats, rows, strict=True)]
+        began = time.perf_counter()
+        try:
+            batch = release.model.probabilities_many(rows)
+        except Exception:  # it may be one of the rows: each by itself, and what fails then is said
+            return [self._answer(at, row) for at, row in zip(ats, rows, strict=True)]
+        latency = (time.perf_counter() - began) * 1e6 / len(rows)
+        return [self._record(release, p, latency, at, row) for p, at, row in zip(batch, ats, rows, strict=True)]
+
+    def _record(
+        self, release: Release, probabilities: list[float], latency: float, at: int, row: list[float]
+    ) -> Prediction:
+        confidence = max(probabilities)
         if confidence != confidence:
             return Prediction(None, None, self._spool.record(at, release.sha256, None, None, latency, row))
         label = release.classes[probabilities.index(confidence)]

@@ -21,6 +21,9 @@ class Model(Protocol):
     def probabilities(self, row: Sequence[float]) -> list[float]:
         """One probability a class for one row of inputs, NaN for what is missing."""
 
+    def probabilities_many(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
+        """The same for each of `rows`, in one call of the runtime where it and the model allow that."""
+
 
 def runtimes_here() -> tuple[str, ...]:
     """The runtimes that this installation can run."""

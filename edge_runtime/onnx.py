@@ -29,6 +29,7 @@ class OnnxModel:
                 f"{path.name} cannot be loaded: {str(error)[:200]}.", remedy="Publish the release again."
             ) from error
         self._demand_shapes(path, features, classes)
+        self._one_by_one = isinstance(self._session.get_inputs()[0].shape[0], int)  # else a name, for any number
         self._input = np.full((1, features), np.nan, np.float32)
         self._output = np.zeros((1, classes), np.float32)
         self._row = self._input[0]
@@ -42,6 +43,13 @@ class OnnxModel:
         self._session.run_with_iobinding(self._binding)
         found: list[float] = self._output[0].tolist()
         return found
+
+    def probabilities_many(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
+        if self._one_by_one:
+            return [self.probabilities(row) for row in rows]
+        (found,) = self._session.run(["probabilities"], {"features": np.asarray(rows, np.float32)})
+        batch: list[list[float]] = found.tolist()
+        return batch
 
     def _demand_shapes(self, path: Path, features: int, classes: int) -> None:
         inputs = {i.name: i.shape for i in self._session.get_inputs()}

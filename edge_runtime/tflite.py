@@ -42,6 +42,9 @@ class TfliteModel:
         found: list[float] = values[0].tolist()
         return found
 
+    def probabilities_many(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
+        return [self.probabilities(row) for row in rows]  # another number of rows would allocate every tensor anew
+
 
 def _quantised(row: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray[Any, Any]:
     # real = scale * (stored - zero point), the TFLite quantisation specification. A network has no NaN: missing is 0.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
@@ -83,6 +83,22 @@ class Encoder:
                 row.append(_from_time(kind, ts))
         return row
 
+    def encode_row(self, values: Sequence[float | None], ts: datetime) -> list[float]:
+        """One row for `values` in the schema's order, as long as it; a category is given as its index.
+
+        What is from the time is taken from `ts`, whatever is in its place. Else as `encode`: NaN is missing; infinity, what is
+        out of range and what is no index of a category are missing too, and counted.
+        """
+        row = []
+        for (_, name, kind, categories, low, high), value in zip(self._steps, values, strict=True):
+            if kind == "number":
+                row.append(self._number(name, value, low, high))
+            elif kind == "category":
+                row.append(self._index(name, value, len(categories)))
+            else:
+                row.append(_from_time(kind, ts))
+        return row
+
     def _number(self, name: str, value: Any, low: float, high: float) -> float:
         if value is None:
             return math.nan
@@ -99,6 +115,11 @@ class Encoder:
             return math.nan
         code = categories.get(value if isinstance(value, str) else str(value))
         return self._count(name) if code is None else code
+
+    def _index(self, name: str, value: float | None, count: int) -> float:
+        if value is None or value != value:
+            return math.nan
+        return value if 0 <= value < count and value == int(value) else self._count(name)
 
     def _count(self, name: str) -> float:
         self.invalid[name] = self.invalid.get(name, 0) + 1

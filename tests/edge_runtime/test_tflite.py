@@ -69,6 +69,7 @@ def test_a_network_gives_the_softmax_of_its_layer(tmp_path: Path) -> None:
         z = W @ np.array(row, np.float32) + B
         expected = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
         assert model.probabilities(row) == pytest.approx(expected.tolist(), abs=1e-6)
+        assert model.probabilities_many([row, row]) == [model.probabilities(row)] * 2
 
 
 def test_wrong_shapes_and_torn_files_are_refused(tmp_path: Path) -> None:
