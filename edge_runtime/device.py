@@ -29,7 +29,6 @@ from edge_runtime.settings import DeviceSettings, hold, read_settings
 from edge_runtime.shipper import ship
 from edge_runtime.slots import Judgement, Slots
 from edge_runtime.spool import Spool
-from edge_runtime.updater import poll
 from edgeloop.clock import Clock, system_clock
 from edgeloop.errors import DataError, EdgeloopError
 from edgeloop.layout import Layout
@@ -257,6 +256,10 @@ class Device:
 
     def poll(self) -> None:
         """Ask which release to run; a new one is verified, self-tested and put on probation."""
+        from edge_runtime.updater import (
+            poll,
+        )  # python-tuf is a quarter of what a start takes; the first answer needs none of it
+
         now = self._trusted_now()
         found = poll(self.home, self._open_store(), self.settings, self._slots, now)
         self._downloaded += found.downloaded

@@ -8,16 +8,18 @@ import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from edgeloop.cli.options import Json, LoopFile
 from edgeloop.cli.output import err, note, out, say
 from edgeloop.config import read_loop
 from edgeloop.errors import ConfigError
 from edgeloop.store import open_store
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 MARKER = ".edgeloop-backtest"
 """In every work directory that a backtest has made: only those are ever replaced."""
@@ -155,6 +157,9 @@ class _Bar:
     """A progress bar on stderr for each stage."""
 
     def __init__(self) -> None:
+        # Only here: every other command, a device's too, would wait for the import.
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
         columns = (
             TextColumn("{task.description:>10}"),
             BarColumn(40),
