@@ -28,7 +28,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
-from edge_runtime.groups import Event, halve, insert, new_lots, one_of_two, thin, unpack
+from edge_runtime.groups import ROW, Event, halve, insert, new_lots, one_of_two, thin, unpack
 from edge_runtime.state import StateFile
 from edgeloop.config import DeviceSection
 from edgeloop.errors import DataError
@@ -178,7 +178,7 @@ class Spool:
                 connection.execute("DELETE FROM groups WHERE first_seq <= ?", (last_seq,))
                 added = insert(connection, rest) + len(batch.content)
                 connection.execute("INSERT INTO batches VALUES (?, ?, ?)", (batch.name, batch.events, batch.content))
-            self._bytes += added - sum(len(content) for (content,) in rows)
+            self._bytes += added - sum(len(content) + ROW for (content,) in rows)
 
     def waiting(self) -> SealedBatch | None:
         """The oldest sealed batch that is not acknowledged. Raises `DataError`."""
@@ -263,8 +263,9 @@ class Spool:
         self.shed, self._bytes = shed, kept
 
     def _stored_bytes(self) -> int:
-        query = "SELECT (SELECT coalesce(sum(length(content)), 0) FROM groups) + (SELECT coalesce(sum(length(content)), 0) FROM batches)"
-        return int(self._state.rows(query)[0][0])
+        groups = "SELECT coalesce(sum(length(content) + ?), 0) FROM groups"
+        batches = "SELECT coalesce(sum(length(content)), 0) FROM batches"
+        return sum(int(found[0][0]) for found in (self._state.rows(groups, ROW), self._state.rows(batches)))
 
 
 def _set(connection: sqlite3.Connection, values: dict[str, object]) -> None:

@@ -136,6 +136,16 @@ def test_no_event_waits_for_more_shedding_than_a_few_groups(tmp_path: Path, monk
     spool.close()
 
 
+def test_the_budget_is_what_the_file_takes_also_of_single_events(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, spool_mb=0.5, durability="event", flush_events=500)
+    spool._state._connection.execute("PRAGMA synchronous = OFF")  # it is about bytes, and quicker
+    record(spool, 15_000)
+    assert spool.shed
+    assert spool._bytes == spool._stored_bytes()
+    spool.close()
+    assert (tmp_path / "state.sqlite").stat().st_size < 1.1 * 500_000
+
+
 @pytest.mark.parametrize("damage", [b"", b"not a database at all, but long enough to be looked at" * 100])
 def test_a_damaged_file_is_set_aside_and_the_epoch_rises(tmp_path: Path, damage: bytes) -> None:
     spool = open_spool(tmp_path)
