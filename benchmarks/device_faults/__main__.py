@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.device_faults.campaign import campaign
@@ -20,7 +19,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         found = campaign(Path(name), options.kills, options.seed)
-    print(json.dumps(asdict(found)) if options.json else _text(found))
+    print(json.dumps(vars(found)) if options.json else _text(found))
     raise SystemExit(any(found.never.values()))
 
 
