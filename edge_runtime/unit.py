@@ -67,7 +67,8 @@ def unit(home: Path, settings: DeviceSettings, user: str, program: str, options:
     Raises:
         ConfigError: a path or an option has a character that a unit cannot have.
     """
-    writes = [str(home), *([] if "://" in settings.store else [settings.store])]
+    store = settings.store.removeprefix("file://")
+    writes = [str(home), *([] if "://" in store else [store])]
     command = [program, "device", "run", str(home), *options]
     return _UNIT.format(
         device=_plain(settings.device).replace("%", "%%"),

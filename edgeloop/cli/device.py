@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 app = typer.Typer(help="A device: on this machine, in a directory of its own.", no_args_is_help=True)
 
 Home = Annotated[Path, typer.Argument(metavar="HOME", help="The device's directory.")]
+MQTT_HELP = "Readings from a broker: mqtt://host:port/topic, or mqtts://… for TLS."
+MqttUrl = Annotated[str, typer.Option("--mqtt", metavar="URL", help=MQTT_HELP)]
+Answers = Annotated[str, typer.Option(metavar="TOPIC", help="With --mqtt: publish predictions to this topic.")]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(min=0, max=65535, metavar="PORT", help="Answer /metrics and /healthz on this port of 127.0.0.1."),
+]
 
 
 @app.command()
@@ -61,17 +68,12 @@ def run(
     replay: Annotated[
         Path | None, typer.Option(help="Readings from a Parquet or CSV file; else JSON lines on stdin.")
     ] = None,
-    mqtt: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Readings from a broker: mqtt://host:port/topic, or mqtts://… for TLS."),
-    ] = None,
-    answers: Annotated[str, typer.Option(metavar="TOPIC", help="With --mqtt: publish predictions to this topic.")] = "",
+    mqtt: Annotated[str | None, typer.Option(metavar="URL", help=MQTT_HELP)] = None,
+    answers: Answers = "",
     every: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="How often to exchange with the store.")
     ] = 60.0,
-    metrics: Annotated[
-        int | None, typer.Option(metavar="PORT", help="Answer /metrics and /healthz on this port of 127.0.0.1.")
-    ] = None,
+    metrics: MetricsPort = None,
     metrics_file: Annotated[
         Path | None, typer.Option(metavar="FILE.prom", help="Write the metrics to this file after each exchange.")
     ] = None,
@@ -101,22 +103,23 @@ def run(
 @app.command()
 def install(
     home: Home,
-    options: Annotated[
-        list[str] | None, typer.Argument(metavar="-- OPTIONS", help="What `device run` gets, such as --mqtt URL.")
-    ] = None,
-    user: Annotated[str, typer.Option(help="Who runs it; the owner of HOME, if not given.")] = "",
+    mqtt: MqttUrl,
+    answers: Answers = "",
+    metrics: MetricsPort = None,
+    user: Annotated[str, typer.Option(metavar="NAME", help="Who runs it; the owner of HOME, if not given.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the unit instead.")] = False,
 ) -> None:
-    """Write a systemd unit that runs the device from boot on."""
+    """Write a systemd unit that runs the device from boot on, with readings from a broker."""
+    from edge_runtime.mqtt import Address
     from edge_runtime.settings import read_settings
     from edge_runtime.unit import UNITS, unit
 
-    settings, options = read_settings(home), options or []
-    if not any(option.partition("=")[0] in ("--mqtt", "--replay") for option in options):
-        raise ConfigError(
-            "a service has no stdin to take readings from.",
-            remedy=f"Say where they come from: edgeloop device install {home} -- --mqtt URL",
-        )
+    settings = read_settings(home)
+    Address.parse(
+        mqtt, answers
+    )  # what `run` would refuse is refused here, credentials in a file for all to read above all
+    options = ["--mqtt", mqtt, *(["--answers", answers] if answers else [])]
+    options += [] if metrics is None else ["--metrics", str(metrics)]
     text = unit(home.resolve(), settings, user or home.owner(), _program(), options)
     if dry_run:
         print(text, end="")

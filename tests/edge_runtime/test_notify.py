@@ -76,9 +76,9 @@ def test_a_unit_is_what_systemd_takes_whatever_the_directory_is_called(tmp_path:
         command = [*EDGELOOP, "device", "install", str(home), "--user", "root", "--dry-run", *options]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    without = install()
-    assert (without.returncode, "no stdin" in without.stderr) == (2, True)
-    found = install("--", "--mqtt", "mqtt://broker/plant/#")
+    leaky = install("--mqtt", "mqtt://me:s3cret@broker/plant")
+    assert (leaky.returncode, leaky.stdout, "holds credentials" in leaky.stderr) == (2, "", True)
+    found = install("--mqtt", "mqtt://broker/plant/#", "--metrics", "9464")
     assert found.returncode == 0
     path = tmp_path / "edgeloop-dev.service"
     path.write_text(found.stdout)
@@ -87,5 +87,5 @@ def test_a_unit_is_what_systemd_takes_whatever_the_directory_is_called(tmp_path:
         line for line in checked.stderr.splitlines() if path.name in line and "Unknown key 'Restart" not in line
     ]
     assert (checked.returncode, complaints) == (0, [])
-    assert 'device" "run" "' in found.stdout
-    assert '100%% \\"$$HOME\\"" "--mqtt" "mqtt://broker/plant/#"' in found.stdout
+    assert f'"{tmp_path / "store"}"' in found.stdout  # this store is a directory, which it writes to
+    assert '100%% \\"$$HOME\\"" "--mqtt" "mqtt://broker/plant/#" "--metrics" "9464"' in found.stdout
