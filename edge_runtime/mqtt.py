@@ -64,9 +64,10 @@ class Address:
             found = urlsplit(f"{url.partition('://')[0]}://{place}")
             tls = {"mqtt": False, "mqtts": True}[found.scheme]
             port = found.port or (8883 if tls else 1883)
+            (found.hostname or "").encode("idna")  # as a look-up of the name will
         except (KeyError, ValueError):
             found = None
-        if found is None or not found.hostname or not topic:
+        if found is None or not found.hostname or not _is_filter(topic):
             raise ConfigError(
                 f"{url!r} names no topic of a broker.", remedy="Write mqtt://host:port/topic, or mqtts://…."
             )
@@ -81,6 +82,12 @@ class Address:
                 remedy=f"Name another topic, such as {topic.rstrip('/+#')}-prediction.",
             )
         return cls(found.hostname, port, tls, topic, answers)
+
+
+def _is_filter(topic: str) -> bool:
+    """Wildcards stand for a whole level, # for the last ones. Source: MQTT 3.1.1, 4.7.1."""
+    levels = topic.split("/")
+    return bool(topic) and "#" not in levels[:-1] and not any(len(s) > 1 and set("+#") & set(s) for s in levels)
 
 
 class Subscription:

@@ -165,7 +165,16 @@ def test_a_broker_that_wants_tls_and_a_password_gets_both_from_the_environment(h
 def test_an_address_is_read_and_what_it_may_not_say_is_refused() -> None:
     assert Address.parse("mqtt://broker/plant/#") == Address("broker", 1883, False, "plant/#")
     assert Address.parse("mqtts://[::1]:99/a?b", "c") == Address("::1", 99, True, "a?b", "c")
-    for url in ("broker/topic", "http://broker/topic", "mqtt://broker", "mqtt://broker:x/topic", "mqtt:///topic"):
+    for url in (
+        "broker/topic",
+        "http://broker/topic",
+        "mqtt://broker",
+        "mqtt://broker:x/topic",
+        "mqtt:///topic",
+        "mqtt://a..b/t",
+        "mqtt://b/#/x",
+        "mqtt://b/x+",
+    ):
         with pytest.raises(ConfigError, match="names no topic"):
             Address.parse(url)
     with pytest.raises(ConfigError, match="credentials") as refused:
