@@ -60,6 +60,11 @@ class Address:
         place, _, topic = url.partition("://")[2].partition(
             "/"
         )  # a topic may hold # and ?, which URLs have other uses for
+        if "@" in place:
+            raise ConfigError(
+                "the broker's URL holds credentials, which every user here can read.",
+                remedy=f"Set {USER} and {PASSWORD} in the environment.",
+            )
         try:
             found = urlsplit(f"{url.partition('://')[0]}://{place}")
             tls = {"mqtt": False, "mqtts": True}[found.scheme]
@@ -70,11 +75,6 @@ class Address:
         if found is None or not found.hostname or not _is_filter(topic):
             raise ConfigError(
                 f"{url!r} names no topic of a broker.", remedy="Write mqtt://host:port/topic, or mqtts://…."
-            )
-        if "@" in place:
-            raise ConfigError(
-                "the broker's URL holds credentials, which every user here can read.",
-                remedy=f"Set {USER} and {PASSWORD} in the environment.",
             )
         if answers and (set("+#") & set(answers) or topic_matches_sub(topic, answers)):
             raise ConfigError(

@@ -177,9 +177,10 @@ def test_an_address_is_read_and_what_it_may_not_say_is_refused() -> None:
     ):
         with pytest.raises(ConfigError, match="names no topic"):
             Address.parse(url)
-    with pytest.raises(ConfigError, match="credentials") as refused:
-        Address.parse("mqtt://me:s3cret@broker/topic")
-    assert "s3cret" not in str(refused.value)
+    for url in ("mqtt://me:s3cret@broker/topic", "mqtt://me:s3cret@broker"):
+        with pytest.raises(ConfigError, match="credentials") as refused:
+            Address.parse(url)
+        assert "s3cret" not in str(refused.value)
     for answers in ("plant/answers", "other/+"):
         with pytest.raises(ConfigError, match="cannot be published"):
             Address.parse("mqtt://broker/plant/#", answers)
