@@ -59,7 +59,7 @@ class IngestReport:
 
 
 def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> IngestReport:
-    """Take in everything that waits, once.
+    """Take in everything that waits, once. What comes meanwhile is for the next time, or a busy fleet would never let it end.
 
     Raises:
         ConfigError: the loop's features are not those of its lake.
@@ -76,6 +76,8 @@ def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> Inges
         _carry_out(store, lake, config, plan)
         done.append(plan)
         number = plan.number
+        if len(plan.objects) < PLAN_FILES:
+            break
     return IngestReport(
         plan=done[-1].number if done else 0,
         batches=sum(len(p.batches) for p in done),

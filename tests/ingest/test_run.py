@@ -212,8 +212,9 @@ def test_a_planned_batch_that_is_gone_is_lost_and_stops_nothing(site: Site) -> N
 
     ingest(BentStore(site.store, after=meddle), site.lake, site.config, NOW)
     assert count(site) == (50, 50)
+    assert run(site).rejected == 1  # those other bytes
     verdicts = site.lake.connect(batches=None).execute("SELECT verdict, count(*) FROM batches GROUP BY 1 ORDER BY 1")
-    assert verdicts.fetchall() == [("accepted", 1), ("lost", 2), ("rejected", 1)]  # the last: those other bytes
+    assert verdicts.fetchall() == [("accepted", 1), ("lost", 2), ("rejected", 1)]
     (books,) = completeness(site.store, site.lake, site.config.layout).to_pylist()
     assert (books["produced"], books["ingested"], books["missing"]) == (150, 50, 100)
     put(site, *gone)  # found again, on a backup
@@ -234,6 +235,28 @@ def test_objects_that_cannot_be_read_and_names_without_room_stop_nothing(site: S
     assert (report.rows, report.rejected) == (50, 1)
     reasons = [e.path for e in site.store.list(site.config.layout.quarantine) if e.path.endswith(".reason.json")]
     assert [msgspec.json.decode(site.store.read(path))["path"] for path in reasons] == [long]
+
+
+def test_an_ingest_ends_though_devices_go_on_shipping(site: Site) -> None:
+    put(site, *seal(site, events(1, 50)))
+    shipped = [0]
+
+    def ship(verb: str, path: str) -> None:
+        if verb == "delete" and "inbox/" in path and shipped[0] < 20:
+            shipped[0] += 1
+            put(site, *seal(site, events(1 + 50 * shipped[0], 50)))
+
+    assert ingest(BentStore(site.store, after=ship), site.lake, site.config, NOW).rows == 50
+    assert shipped == [1]
+    assert run(site).rows == 50
+
+
+def test_more_than_a_plan_holds_is_taken_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.run.PLAN_FILES", 2)
+    for i in range(5):
+        put(site, *seal(site, events(1 + 50 * i, 50)))
+    report = run(site)
+    assert (report.rows, report.plan) == (250, 3)
 
 
 def test_other_features_are_refused_before_anything_is_planned(site: Site) -> None:
