@@ -190,6 +190,11 @@ def link_down(*_: str) -> None:
     raise StoreError("the link is down")
 
 
+def hear_ctrl_c() -> None:
+    """Use as `preexec_fn`: what a shell runs in the background ignores Ctrl-C, and so would a process that a test starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def kill_self(*_: str) -> None:
     """kill -9 this very process."""
     os.kill(os.getpid(), signal.SIGKILL)

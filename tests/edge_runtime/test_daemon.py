@@ -18,7 +18,7 @@ from edge_runtime.daemon import serve
 from edge_runtime.device import Device, Prediction
 from edge_runtime.readings import Reading
 from edgeloop.clock import system_clock
-from tests.site import LOOP, BentStore, Site, link_down, make_site, readings
+from tests.site import LOOP, BentStore, Site, hear_ctrl_c, link_down, make_site, readings
 
 EDGELOOP = (sys.executable, "-c", "from edgeloop.cli import main; main()")
 End = Callable[[subprocess.Popen[str]], None]
@@ -129,7 +129,11 @@ def gone_reader(process: subprocess.Popen[str]) -> None:
 def test_a_process_ends_when_it_is_asked_to_and_loses_nothing(here: Site, end: End, code: int) -> None:
     home = here.home("dev")
     process = subprocess.Popen(
-        [*EDGELOOP, "device", "run", str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*EDGELOOP, "device", "run", str(home)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_ctrl_c,
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from tests.pipelines.test_history import rows
-from tests.site import LOOP
+from tests.site import LOOP, hear_ctrl_c
 
 
 def test_ctrl_c_ends_a_backtest_with_130_and_leaves_no_process(tmp_path: Path) -> None:
@@ -21,6 +21,7 @@ def test_ctrl_c_ends_a_backtest_with_130_and_leaves_no_process(tmp_path: Path) -
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_ctrl_c,
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("work/store/loops/*/inbox/*")) and time.monotonic() < deadline:
