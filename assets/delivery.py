@@ -178,8 +178,8 @@ def _start(
 
 def _look(centre: Centre, config: LoopConfig, current: RolloutDocument) -> tuple[RolloutDocument, Decision | None]:
     now, lake = centre.clock(), centre.lake(config)
-    evidence = gather(centre, config, current)
     seen = read_looks(lake, current)
+    evidence = gather(centre, config, current, seen)
     # Nothing came since: the same look again, in case its verdict was recorded and, for a crash, not published.
     again = bool(seen) and replace(seen[-1], look=evidence.look) == evidence
     if not again and not due(evidence, seen, config.rollout):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from assets.centre import Centre
 from edgeloop.config import LoopConfig
 from edgeloop.rollout import RolloutDocument
 from edgeloop.roster import read_roster
 from fleet.gate import Evidence, comparable
 from fleet.releases import read_model, read_release
-from fleet.rollouts import read_looks
 from training.paired import paired_comparison
 
 
-def gather(centre: Centre, config: LoopConfig, document: RolloutDocument) -> Evidence:
-    """The evidence for the next look at `document`, which must have a candidate.
+def gather(centre: Centre, config: LoopConfig, document: RolloutDocument, looks: Sequence[Evidence]) -> Evidence:
+    """The evidence for the next look at `document`, which must have a candidate, after the `looks` taken before.
 
     The rows are all labelled events since the candidate was made, which neither model was trained on.
     """
@@ -32,7 +33,7 @@ def gather(centre: Centre, config: LoopConfig, document: RolloutDocument) -> Evi
     treated = [d for d in roster if document.arm(d) == "treated"]
     sha = document.candidate.sha256
     return Evidence(
-        look=1 + sum(comparable(seen, config.rollout) for seen in read_looks(centre.lake(config), document)),
+        look=1 + sum(comparable(look, config.rollout) for look in looks),
         treated=len(treated),
         running=sum(roster[d].release == sha for d in treated),
         put_back={d: s.refused[sha] for d, s in roster.items() if sha in s.refused},

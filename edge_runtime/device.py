@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ from edge_runtime.settings import DeviceSettings, hold, read_settings
 from edge_runtime.shipper import ship
 from edge_runtime.slots import Judgement, Slots
 from edge_runtime.spool import Spool
-from edgeloop.clock import Clock, system_clock
+from edgeloop.clock import EPOCH_0, Clock, system_clock
 from edgeloop.errors import DataError, EdgeloopError
 from edgeloop.layout import Layout
 from edgeloop.status import STATUS_VERSION, DeviceStatus, UpdateState
@@ -38,7 +38,6 @@ from edgeloop.store import DeviceStore, open_store
 if TYPE_CHECKING:
     from edge_runtime.rows import Reading, Readings
 
-_EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -97,10 +96,7 @@ class Device:
             ConfigError: there is no device in `home`, or another process runs it.
             DataError: its state cannot be opened.
         """
-        settings = read_settings(home)
-        with hold(home), closing(Spool(home / "state.sqlite", settings.section, clock())) as spool:
-            device = cls(home, settings, spool, clock)
-            device._store = store
+        with cls._held(home, store, clock) as device:
             device._start()
             try:
                 yield device
@@ -119,13 +115,20 @@ class Device:
         Raises:
             as `open`.
         """
+        with cls._held(home, store, clock) as device:
+            device._recall()
+            if judgement := device._slots.on_visit():
+                device._say(judgement.state, judgement.reason, device._slots.running)
+            yield device
+
+    @classmethod
+    @contextmanager
+    def _held(cls, home: Path, store: DeviceStore | None, clock: Clock) -> Iterator[Device]:
+        """The device in `home`, for this process alone."""
         settings = read_settings(home)
         with hold(home), closing(Spool(home / "state.sqlite", settings.section, clock())) as spool:
             device = cls(home, settings, spool, clock)
             device._store = store
-            device._recall()
-            if judgement := device._slots.on_visit():
-                device._say(judgement.state, judgement.reason, device._slots.running)
             yield device
 
     @property
@@ -149,7 +152,7 @@ class Device:
         # A dict is what comes at every reading of most devices, and asking for more than its type would cost it.
         row = self._encoder.encode(reading, ts) if type(reading) is dict else self._encode(reading, ts)
         with self._lock:
-            return self._answer((ts - _EPOCH_0) // _MICROSECOND, row)
+            return self._answer((ts - EPOCH_0) // _MICROSECOND, row)
 
     def predict_many(self, readings: Readings, *, ts: datetime | Sequence[datetime] | None = None) -> list[Prediction]:
         """Classify several readings, by one call of the runtime where that can be, and record an event each, in their order.
@@ -166,7 +169,7 @@ class Device:
         """
         times = self._times(count_of(readings), ts)
         rows = encode_many(readings, times, self._encoder, len(self.settings.schema.features))
-        ats = [(time - _EPOCH_0) // _MICROSECOND for time in times]
+        ats = [(time - EPOCH_0) // _MICROSECOND for time in times]
         with self._lock:
             return self._answer_many(ats, rows)
 
@@ -256,9 +259,8 @@ class Device:
 
     def poll(self) -> None:
         """Ask which release to run; a new one is verified, self-tested and put on probation."""
-        from edge_runtime.updater import (
-            poll,
-        )  # python-tuf is a quarter of what a start takes; the first answer needs none of it
+        # Only here: python-tuf is a quarter of what a start takes, and the first answer needs none of it.
+        from edge_runtime.updater import poll
 
         now = self._trusted_now()
         found = poll(self.home, self._open_store(), self.settings, self._slots, now)

@@ -57,9 +57,8 @@ class Address:
         Raises:
             ConfigError: it is no such URL, holds credentials, or the answers would come back as readings.
         """
-        place, _, topic = url.partition("://")[2].partition(
-            "/"
-        )  # a topic may hold # and ?, which URLs have other uses for
+        # By hand: a topic may hold # and ?, which URLs have other uses for.
+        place, _, topic = url.partition("://")[2].partition("/")
         if "@" in place:
             raise ConfigError(
                 "the broker's URL holds credentials, which every user here can read.",

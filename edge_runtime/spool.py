@@ -24,16 +24,15 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
 from edge_runtime.groups import ROW, Event, halve, insert, new_lots, one_of_two, thin, unpack
 from edge_runtime.state import StateFile
+from edgeloop.clock import EPOCH_0
 from edgeloop.config import DeviceSection
 from edgeloop.errors import DataError
-
-_EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
 
 AFTER_SHEDDING = 0.75
 """The share of the disk budget that shedding leaves at the most. Were it all of it, every group would be a shedding."""
@@ -110,7 +109,7 @@ class Spool:
     @property
     def last_event(self) -> datetime | None:
         """The time of the last event recorded."""
-        return None if self._last_ts < 0 else _EPOCH_0 + timedelta(microseconds=self._last_ts)
+        return None if self._last_ts < 0 else EPOCH_0 + timedelta(microseconds=self._last_ts)
 
     def record(
         self,
@@ -247,12 +246,8 @@ class Spool:
         self._shedding = self._bytes > (after if self._shedding else budget)
         if not self._shedding:
             return
-        size, left, shed, kept = (
-            self._section.flush_events,
-            PORTION * self._section.flush_events,
-            self.shed,
-            self._bytes,
-        )
+        size = self._section.flush_events
+        left, shed, kept = PORTION * size, self.shed, self._bytes
         with self._state.transaction() as connection:
             while left > 0 and kept > after:
                 portion = thin(connection, size, self._lots)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge_runtime.settings import DeviceSettings
 from edgeloop.errors import ConfigError
+from edgeloop.store import directory_of
 
 UNITS = Path("/etc/systemd/system")
 
@@ -67,8 +68,8 @@ def unit(home: Path, settings: DeviceSettings, user: str, program: str, options:
     Raises:
         ConfigError: a path or an option has a character that a unit cannot have.
     """
-    store = settings.store.removeprefix("file://")
-    writes = [str(home), *([] if "://" in store else [store])]
+    store = directory_of(settings.store)
+    writes = [str(home), *([str(store)] if store else [])]
     command = [program, "device", "run", str(home), *options]
     return _UNIT.format(
         device=_plain(settings.device).replace("%", "%%"),

@@ -11,7 +11,6 @@ A release is installed only if
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
@@ -22,11 +21,10 @@ from edge_runtime.settings import DeviceSettings, read_root
 from edge_runtime.slots import Slots
 from edge_runtime.trust import Trusted, durable_write, refresh
 from edgeloop.errors import DataError, EdgeloopError, ModelError, StoreError, TrustError
+from edgeloop.layout import is_digest
 from edgeloop.manifest import decode_manifest
 from edgeloop.rollout import ReleaseRef, RolloutDocument, decode_rollout, rollout_target
 from edgeloop.store import DeviceStore
-
-_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def _follow(trusted: Trusted, home: Path, settings: DeviceSettings, slots: Slots
     if rollout is None:
         return Poll("idle", "no release of this loop has been rolled out")
     wanted = rollout.assigned(settings.device)
-    if not _DIGEST.fullmatch(wanted.sha256):  # it is to be the name of a folder
+    if not is_digest(wanted.sha256):  # it is to be the name of a folder
         raise TrustError(f"the rollout names {wanted.id} by {wanted.sha256[:80]!r}, which is no SHA-256 digest.")
     if rollout.paused and slots.running:
         return Poll("paused", rollout.reason)

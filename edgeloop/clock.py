@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 
 Clock = Callable[[], datetime]
 
+EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
+"""From where microseconds are counted in events."""
+
 
 def system_clock() -> datetime:
     """The machine's time, in UTC."""

@@ -11,6 +11,7 @@ from hashlib import sha256
 
 from edgeloop.errors import DataError
 
+_DIGEST = re.compile("[0-9a-f]{64}")
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.)){0,63}")
 
 RELEASE_METADATA = "releases/metadata"
@@ -31,6 +32,11 @@ def check_id(kind: str, value: str) -> str:
             remedy="Use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit.",
         )
     return value
+
+
+def is_digest(text: str) -> bool:
+    """Whether `text` is a SHA-256 digest as we write it: 64 hex digits, lower case."""
+    return _DIGEST.fullmatch(text) is not None
 
 
 def safe_id(value: str) -> str:

@@ -173,11 +173,19 @@ def open_store(url: str | Path) -> Store:
         return Store(MemoryStore(), text)
     if parts.scheme == "s3":
         return _open_s3(text.rstrip("/"), parts.netloc, parts.path.strip("/"))
-    if parts.scheme in ("", "file"):
-        return _open_directory(Path(unquote(parts.path) if parts.scheme else text))
+    if (directory := directory_of(text)) is not None:
+        return _open_directory(directory)
     raise ConfigError(
         f"store {text!r} is of no known kind.", remedy="Use a directory, s3://bucket/prefix or memory://."
     )
+
+
+def directory_of(url: str) -> Path | None:
+    """The directory that a store's URL, `file://…` or a plain path, names; None for any other kind of store."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("", "file"):
+        return None
+    return Path(unquote(parts.path) if parts.scheme else url)
 
 
 def s3_settings() -> dict[str, Any]:

@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
 
-from edgeloop.errors import ConfigError, DataError, NotFound
+from edgeloop.errors import DataError, NotFound
 from edgeloop.layout import RELEASE_METADATA
 from edgeloop.stick import Stick
 from edgeloop.store import Store
-from fleet.repository import PATHS, blob_path, latest_root_version
+from fleet.repository import PATHS, blob_path, latest_root_version, not_initialised
 
 Signed = TypeVar("Signed", Snapshot, Targets, Timestamp)
 
@@ -48,9 +48,7 @@ def export_releases(store: Store, stick: Stick, *, dry_run: bool = False) -> Exp
     try:
         newest = store.read(f"{RELEASE_METADATA}/timestamp.json")
     except NotFound as error:
-        raise ConfigError(
-            "the store has no release repository.", remedy="Make one with `edgeloop fleet init`."
-        ) from error
+        raise not_initialised() from error
     timestamp = _signed(newest, Timestamp, "timestamp.json")
     files = size = 0
     for path, content in _published(store, timestamp, newest):

@@ -195,7 +195,7 @@ def latest_root_version(store: Store) -> int:
     names = (entry.path.rpartition("/")[2] for entry in store.list(RELEASE_METADATA))
     versions = [int(name.partition(".")[0]) for name in names if name.endswith(".root.json")]
     if not versions:
-        raise _not_initialised()
+        raise not_initialised()
     return max(versions)
 
 
@@ -206,7 +206,7 @@ def _read_timestamp(store: Store, keys: Keys) -> tuple[Timestamp, str]:
     try:
         content, seen = store.read_version(_TIMESTAMP)
     except NotFound as error:
-        raise _not_initialised() from error
+        raise not_initialised() from error
     return _verified(content, Timestamp, keys, "timestamp"), seen
 
 
@@ -301,5 +301,6 @@ def _half_over(role: str, expires: datetime, now: datetime) -> bool:
     return expires - now < LIFETIME[role] / 2
 
 
-def _not_initialised() -> ConfigError:
+def not_initialised() -> ConfigError:
+    """What is said of a store that no repository was made in."""
     return ConfigError("the store has no release repository.", remedy="Make one with `edgeloop fleet init`.")

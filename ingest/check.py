@@ -6,7 +6,6 @@ file; it never stops the others.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from edgeloop.clock import EPOCH_0
 from edgeloop.config import LoopConfig
 from edgeloop.errors import DataError, EdgeloopError
 from edgeloop.events import LABELS, batch_schema
-from edgeloop.layout import BatchName, check_id
+from edgeloop.layout import BatchName, check_id, is_digest
 from edgeloop.schema import EVENT_SCHEMA
 from ingest.plan import AcceptedBatch
 
@@ -28,7 +28,6 @@ MAX_ROWS = 100_000
 MAX_EXPANDED = 64 * 1024 * 1024
 """A file of a few hundred bytes can claim to unpack to gigabytes; the footer says so before anything is unpacked."""
 
-_DIGEST = re.compile("[0-9a-f]{64}")
 TEXT = ("release", "prediction")
 LONGEST_TEXT = 256
 
@@ -36,7 +35,6 @@ LABEL_TEXT = ("device", "label")
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 FUTURE = timedelta(days=1)
-_EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
 
 HIGHEST_SEQ = 10**12 - 1
 """A batch's name has twelve digits for a sequence number."""
@@ -226,7 +224,7 @@ def _check_rows(table: pa.Table, config: LoopConfig, name: BatchName, now: datet
     strangers = set(pc.unique(table["prediction"]).to_pylist()) - {None, *config.label.classes}
     if strangers:
         raise DataError(f"it predicts what is no class of the loop: {sorted(map(str, strangers))[:5]}.")
-    if odd := [r for r in pc.unique(table["release"]).to_pylist() if r is not None and not _DIGEST.fullmatch(r)]:
+    if odd := [r for r in pc.unique(table["release"]).to_pylist() if r is not None and not is_digest(r)]:
         raise DataError(f"its release {odd[0][:80]!r} is not the digest of a manifest.")
     return int(seq[-1])
 
@@ -242,12 +240,12 @@ def _check_times(times: pa.ChunkedArray, now: datetime, column: str) -> None:
 
 
 def _micros(time: datetime) -> int:
-    return (time - _EPOCH_0) // timedelta(microseconds=1)
+    return (time - EPOCH_0) // timedelta(microseconds=1)
 
 
 def _say_time(micros: int) -> str:
     try:
-        return f"{_EPOCH_0 + timedelta(microseconds=micros):%Y-%m-%d %H:%M}"
+        return f"{EPOCH_0 + timedelta(microseconds=micros):%Y-%m-%d %H:%M}"
     except OverflowError:
         return f"{micros} µs from 1970"
 

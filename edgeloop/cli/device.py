@@ -115,9 +115,8 @@ def install(
     from edge_runtime.unit import UNITS, unit
 
     settings = read_settings(home)
-    Address.parse(
-        mqtt, answers
-    )  # what `run` would refuse is refused here, credentials in a file for all to read above all
+    # What `run` would refuse is refused here, credentials in a file for all to read above all.
+    Address.parse(mqtt, answers)
     options = ["--mqtt", mqtt, *(["--answers", answers] if answers else [])]
     options += [] if metrics is None else ["--metrics", str(metrics)]
     text = unit(home.resolve(), settings, user or home.owner(), _program(), options)

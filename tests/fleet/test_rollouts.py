@@ -19,7 +19,7 @@ from edgeloop.rollout import RolloutDocument
 from fleet.gate import Decision, Evidence
 from fleet.releases import list_releases, publish_release
 from fleet.repository import publish, read_role, refresh
-from fleet.rollouts import conclude, pause, publish_rollout, read_current, record_decision
+from fleet.rollouts import conclude, pause, publish_rollout, read_current, read_looks, record_decision
 from tests.site import LOOP, START, Site, fill_lake, make_site
 
 DAY = timedelta(days=1)
@@ -110,7 +110,7 @@ def test_only_looks_with_enough_to_compare_by_count(site: Site) -> None:
     for running, rows in ((1, 10), (1, 20), (0, 500), (1, 500)):
         seen = Evidence(1, 1, running, {}, rows, 0.7, 0.7, 0.0, -0.1, 0.1)
         record_decision(site.lake, current(site), Decision("hold", "test"), seen, site.clock.now)
-    assert gather(site.centre, site.config, current(site)).look == 2
+    assert gather(site.centre, site.config, current(site), read_looks(site.lake, current(site))).look == 2
 
 
 @pytest.mark.parametrize("point", ["record_decision", "publish_rollout"])
