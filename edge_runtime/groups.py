@@ -1,7 +1,8 @@
 """Groups: events as they wait in the file, packed together, and how a group is thinned.
 
-All events of a group have one weight. Thinning keeps one of every two events by lot; the `weight` of the survivors doubles, so
-that sums over weights stay unbiased (Horvitz and Thompson 1952).
+A group has a level, which doubles each time it is thinned. Thinning keeps one of every two events by lot; the `weight` of the
+survivors doubles, so that sums over weights stay unbiased (Horvitz and Thompson 1952). The events that were least to be expected,
+rare classes and low confidence, are spared at first: whom a lot may take can depend on anything but the lot.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import random
 import sqlite3
 import zlib
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -32,6 +33,12 @@ class Event(msgspec.Struct, array_like=True):
 Lots = defaultdict[float, Iterator[bool]]
 """A lot by weight that goes on from thinning to thinning, so that pairs lose nothing of their weight."""
 
+SPARED = 0.1
+"""The share of a portion that is spared at a thinning."""
+
+HEADSTART = 8
+"""How many times the weight of a spared event the level of its group may be; over it nothing is spared any more."""
+
 ROW = 40
 """Bytes that SQLite takes for a group beside its content, with its place in the index; of a lone event that is a quarter."""
 
@@ -44,12 +51,12 @@ def unpack(content: bytes) -> list[Event]:
     return _decode(zlib.decompress(content))
 
 
-def insert(connection: sqlite3.Connection, events: Sequence[Event]) -> int:
+def insert(connection: sqlite3.Connection, events: Sequence[Event], level: float) -> int:
     """Write a group, if there are events for one; its bytes."""
     if not events:
         return 0
     content = zlib.compress(_encode(events), 1)
-    connection.execute("INSERT INTO groups VALUES (?, ?, ?)", (events[0].seq, events[0].weight, content))
+    connection.execute("INSERT INTO groups VALUES (?, ?, ?)", (events[0].seq, level, content))
     return len(content) + ROW
 
 
@@ -62,12 +69,13 @@ class Portion(NamedTuple):
 
 
 def thin(connection: sqlite3.Connection, size: int, lots: Lots) -> Portion:
-    """Thin the oldest groups of the lowest weight, up to about twice `size` events, and join what stays to one group."""
-    lightest = (
-        "SELECT first_seq, content FROM groups WHERE weight = (SELECT min(weight) FROM groups) ORDER BY first_seq"
+    """Thin the oldest groups of the lowest level, up to about twice `size` events, and join what stays to one group."""
+    lowest = (
+        "SELECT first_seq, weight, content FROM groups"
+        " WHERE weight = (SELECT min(weight) FROM groups) ORDER BY first_seq"
     )
-    events, taken, freed = list[Event](), list[tuple[int]](), 0
-    for first_seq, content in connection.execute(lightest):
+    events, taken, freed, level = list[Event](), list[tuple[int]](), 0, 0.0
+    for first_seq, level, content in connection.execute(lowest):  # noqa: B007 (it is one for all)
         events += unpack(content)
         taken.append((first_seq,))
         freed += len(content) + ROW
@@ -76,8 +84,19 @@ def thin(connection: sqlite3.Connection, size: int, lots: Lots) -> Portion:
     if not events:
         return Portion(0, 0, 0)
     connection.executemany("DELETE FROM groups WHERE first_seq = ?", taken)
-    read, survivors = len(events), halve(events, lots[events[0].weight])
-    return Portion(read, read - len(survivors), freed - insert(connection, survivors))
+    read, survivors = len(events), halve(events, lots, spared(events, level))
+    return Portion(read, read - len(survivors), freed - insert(connection, survivors, 2 * level))
+
+
+def spared(events: Sequence[Event], level: float) -> set[int]:
+    """The sequence numbers of the tenth of `events` that was least to be expected: by its class's share of them times its confidence.
+
+    An event that is spared long enough to weigh an eighth of its group's `level` has had its head start.
+    """
+    shares = Counter(event.prediction for event in events)
+    eligible = [event for event in events if event.weight * HEADSTART > level]
+    eligible.sort(key=lambda e: shares[e.prediction] * (1.0 if e.confidence is None else e.confidence))
+    return {event.seq for event in eligible[: int(SPARED * len(events))]}
 
 
 def new_lots() -> Lots:
@@ -93,9 +112,13 @@ def one_of_two() -> Iterator[bool]:
         yield not first
 
 
-def halve(events: Sequence[Event], lot: Iterator[bool]) -> list[Event]:
-    """The survivors of a thinning, each of which stands for two."""
-    survivors = [event for event in events if next(lot)]
-    for event in survivors:
-        event.weight *= 2
+def halve(events: Sequence[Event], lots: Lots, spared: Container[int] = ()) -> list[Event]:
+    """The survivors of a thinning, each of which stands for two; and those that are `spared`, as they are."""
+    survivors = list[Event]()
+    for event in events:
+        if event.seq in spared:
+            survivors.append(event)
+        elif next(lots[event.weight]):
+            event.weight *= 2
+            survivors.append(event)
     return survivors

@@ -8,10 +8,11 @@ Rules:
 3. Sealing makes the bytes of a batch once, in the transaction that takes its events out of the groups. Every retry sends
    those bytes under that name. It happens just before shipping: what waits for a link stays in groups, where rule 4 can
    reach it.
-4. Over the disk budget the groups of the lowest weight are thinned (`groups.py`), until a quarter of the budget is free; what
+4. Over the disk budget the groups of the lowest level are thinned (`groups.py`), until a quarter of the budget is free; what
    goes is counted in `shed`. The lowest first, because an outage would else leave the newest events and next to nothing of its
-   beginning: this way no weight is over twice what an even sample of all of it would have. A portion is thinned with each
-   group that is written, since predictions wait for it: more than the group adds, and never all of the spool.
+   beginning: this way no level is over twice that of an even sample of all of it. Rare classes and low confidence go last.
+   A portion is thinned with each group that is written, since predictions wait for it: more than the group adds, and never
+   all of the spool.
 5. A disk that fails stops nothing: what it does not take stays in memory and is tried again, ever less often. Over
    `BUFFERED` groups the buffer is thinned as rule 4 says, and what goes is counted in `shed` with the next group that is
    written.
@@ -28,7 +29,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 
-from edge_runtime.groups import ROW, Event, halve, insert, new_lots, one_of_two, thin, unpack
+from edge_runtime.groups import ROW, Event, halve, insert, new_lots, thin, unpack
 from edge_runtime.state import StateFile
 from edgeloop.clock import EPOCH_0
 from edgeloop.config import DeviceSection
@@ -172,12 +173,14 @@ class Spool:
         """Put `batch` in the place of all grouped events up to `last_seq`, in one transaction. Raises `DataError`."""
         with self._state.lock:
             with self._state.transaction() as connection:
-                rows = connection.execute("SELECT content FROM groups WHERE first_seq <= ?", (last_seq,)).fetchall()
-                rest = [event for (content,) in rows for event in unpack(content) if event.seq > last_seq]
+                rows = connection.execute(
+                    "SELECT weight, content FROM groups WHERE first_seq <= ? ORDER BY first_seq", (last_seq,)
+                ).fetchall()
+                rest = [event for _, content in rows for event in unpack(content) if event.seq > last_seq]
                 connection.execute("DELETE FROM groups WHERE first_seq <= ?", (last_seq,))
-                added = insert(connection, rest) + len(batch.content)
+                added = insert(connection, rest, rows[-1][0]) + len(batch.content)
                 connection.execute("INSERT INTO batches VALUES (?, ?, ?)", (batch.name, batch.events, batch.content))
-            self._bytes += added - sum(len(content) + ROW for (content,) in rows)
+            self._bytes += added - sum(len(content) + ROW for _, content in rows)
 
     def waiting(self) -> SealedBatch | None:
         """The oldest sealed batch that is not acknowledged. Raises `DataError`."""
@@ -222,7 +225,7 @@ class Spool:
         written = max(events[-1].seq if events else self.produced, self._thinned_to)
         shed = self.shed + self._thinned
         with self._state.transaction() as connection:
-            size = sum(insert(connection, group) for group in groups)
+            size = sum(insert(connection, group, group[0].weight) for group in groups)
             _set(connection, {**self._meta, "next_seq": written + 1, "last_ts": self._last_ts, "shed": shed})
         del self._buffer[: len(events)]
         self._meta.clear()
@@ -235,7 +238,7 @@ class Spool:
             while len(self._buffer) > AFTER_SHEDDING * BUFFERED * self._section.flush_events:
                 lightest = self._buffer[-1].weight
                 heavy = [event for event in self._buffer if event.weight > lightest]
-                kept = heavy + halve(self._buffer[len(heavy) :], one_of_two())
+                kept = heavy + halve(self._buffer[len(heavy) :], new_lots())
                 self._thinned += len(self._buffer) - len(kept)
                 self._thinned_to = self._next_seq - 1
                 self._buffer[:] = kept

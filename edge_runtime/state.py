@@ -19,6 +19,7 @@ from typing import Any
 
 from edgeloop.errors import DataError
 
+# The weight of a group is its level: that of every event in it which was not spared (`groups.py`).
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS groups (first_seq INTEGER PRIMARY KEY, weight REAL NOT NULL, content BLOB NOT NULL);

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import random
 import threading
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -115,6 +117,26 @@ def test_over_the_budget_a_sample_stays_whose_weights_add_up(tmp_path: Path) -> 
     assert spool.produced == spool.spooled + spool.shed
     spool.close()
     assert open_spool(tmp_path).shed == spool.shed
+
+
+def test_rare_classes_and_low_confidence_go_last_and_the_weights_still_add_up(tmp_path: Path) -> None:
+    spool, draw = open_spool(tmp_path, spool_mb=0.2, flush_events=500), random.Random(0)
+    produced = Counter[str]()
+    for i in range(60_000):
+        rare, unsure = draw.random() < 0.02, draw.random() < 0.02
+        label, confidence = ("bad" if rare else "good"), (0.5 + 0.05 * draw.random() if unsure else 0.95)
+        produced[f"{label} {confidence > 0.6}"] += 1
+        spool.record(i, "r" * 64, label, confidence, 8.0, [draw.random(), 0.0])
+    spool.flush()
+    kept = spool.oldest(10**9)
+    by_kind = defaultdict[str, list[float]](list)
+    for event in kept:
+        by_kind[f"{event.prediction} {event.confidence > 0.6}"].append(event.weight)
+    shares = {kind: len(weights) / produced[kind] for kind, weights in by_kind.items()}
+    assert min(shares["bad True"], shares["good False"]) > 3 * shares["good True"], shares
+    for kind, weights in by_kind.items():  # a class's own estimate is as good as its lots: within four standard errors
+        assert sum(weights) == pytest.approx(produced[kind], abs=4 * sum(w * (w - 1) for w in weights) ** 0.5)
+    spool.close()
 
 
 def test_no_event_waits_for_more_shedding_than_a_few_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
