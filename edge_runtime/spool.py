@@ -38,6 +38,9 @@ from edgeloop.errors import DataError
 AFTER_SHEDDING = 0.75
 """The share of the disk budget that shedding leaves at the most. Were it all of it, every group would be a shedding."""
 
+CONTENT = 0.92
+"""The share of the disk budget that content may take; the rest is for half-filled pages and SQLite's log."""
+
 PORTION = 4
 """How many times `flush_events` are read at a shedding. A new group can take two of them, down to the weight of the others."""
 
@@ -245,7 +248,8 @@ class Spool:
 
     def _keep_to_budget(self) -> None:
         """Rule 4, a portion of it."""
-        budget, after = self._section.spool_mb * 1e6, AFTER_SHEDDING * self._section.spool_mb * 1e6
+        budget = CONTENT * self._section.spool_mb * 1e6
+        after = AFTER_SHEDDING * budget
         self._shedding = self._bytes > (after if self._shedding else budget)
         if not self._shedding:
             return

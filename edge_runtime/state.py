@@ -94,6 +94,7 @@ class StateFile:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA wal_autocheckpoint = 256")  # a log of 1 MB, for it is part of the disk budget
             if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("its pages are inconsistent")
             connection.executescript(_TABLES)
