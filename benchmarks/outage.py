@@ -54,8 +54,8 @@ def weights_by_day(path: Path, days: int) -> list[float]:
     """The sums of the weights of what was kept, by day."""
     found, start = [0.0] * days, int(START.timestamp())
     with closing(sqlite3.connect(path)) as connection:
-        for (content,) in connection.execute("SELECT content FROM groups"):
-            for event in unpack(content):
+        for first_seq, content in connection.execute("SELECT first_seq, content FROM groups"):
+            for event in unpack(first_seq, content):
                 found[(event.ts // 1_000_000 - start) // DAY] += event.weight
     return found
 

@@ -59,7 +59,7 @@ class Device:
         section = settings.section
         self._slots = Slots(spool, section.probation_events, section.crash_limit, section.latency_budget_ms * 1000)
         self._encoder = settings.schema.encoder()
-        self._update = UpdateState("idle", spool.set_aside or "just started", clock())
+        self._update = UpdateState("idle", "just started", clock())
         self._uploaded = int(spool.get("uploaded", "0"))
         self._downloaded = int(spool.get("downloaded", "0"))
         self._release: Release | None = None
@@ -314,14 +314,15 @@ class Device:
         return "; ".join(filter(None, (self._fault, self._spool.fault)))
 
     def _update_and_faults(self) -> UpdateState:
-        return msgspec.structs.replace(self._update, reason="; ".join(filter(None, (self._update.reason, self.fault))))
+        reasons = (self._update.reason, self.fault, self._spool.set_aside)
+        return msgspec.structs.replace(self._update, reason="; ".join(filter(None, reasons)))
 
     def _recall(self) -> None:
         """What runs here, and what the updater said last, as the process that ran the device left it."""
         if said := self._spool.get("update", ""):
             self._update = msgspec.json.decode(said, type=UpdateState)
         else:
-            self._update = UpdateState("idle", self._spool.set_aside or "has not polled yet", self._clock())
+            self._update = UpdateState("idle", "has not polled yet", self._clock())
         self._release = self._load_running(forget=False)
 
     def _start(self) -> None:

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from edgeloop.errors import DataError
+
 
 class Event(msgspec.Struct, array_like=True):
     """One inference: `ts` in µs since 1970 UTC; `inputs` as the model saw them; None before the first release."""
@@ -46,9 +48,20 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Event]).decode
 
 
-def unpack(content: bytes) -> list[Event]:
-    """The events of a group's `content`."""
-    return _decode(zlib.decompress(content))
+class Damaged(DataError):
+    """A group's content is not what was written, though SQLite's pages are whole."""
+
+    def __init__(self, first_seq: int) -> None:
+        super().__init__(f"the group of events from {first_seq} on is damaged.", remedy="It is set aside.")
+        self.first_seq = first_seq
+
+
+def unpack(first_seq: int, content: bytes) -> list[Event]:
+    """The events of a group. Raises `Damaged`."""
+    try:
+        return _decode(zlib.decompress(content))
+    except (zlib.error, msgspec.MsgspecError) as error:
+        raise Damaged(first_seq) from error
 
 
 def insert(connection: sqlite3.Connection, events: Sequence[Event], level: float) -> int:
@@ -56,7 +69,7 @@ def insert(connection: sqlite3.Connection, events: Sequence[Event], level: float
     if not events:
         return 0
     content = zlib.compress(_encode(events), 1)
-    connection.execute("INSERT INTO groups VALUES (?, ?, ?)", (events[0].seq, level, content))
+    connection.execute("INSERT INTO groups VALUES (?, ?, ?, ?)", (events[0].seq, level, content, len(events)))
     return len(content) + ROW
 
 
@@ -69,14 +82,18 @@ class Portion(NamedTuple):
 
 
 def thin(connection: sqlite3.Connection, size: int, lots: Lots) -> Portion:
-    """Thin the oldest groups of the lowest level, up to about twice `size` events, and join what stays to one group."""
+    """Thin the oldest groups of the lowest level, up to about twice `size` events, and join what stays to one group.
+
+    Raises:
+        Damaged: one of them is; the transaction must be given up.
+    """
     lowest = (
         "SELECT first_seq, weight, content FROM groups"
         " WHERE weight = (SELECT min(weight) FROM groups) ORDER BY first_seq"
     )
     events, taken, freed, level = list[Event](), list[tuple[int]](), 0, 0.0
     for first_seq, level, content in connection.execute(lowest):  # noqa: B007 (it is one for all)
-        events += unpack(content)
+        events += unpack(first_seq, content)
         taken.append((first_seq,))
         freed += len(content) + ROW
         if len(events) >= 2 * size:  # fuller groups: events alone compress badly

@@ -16,24 +16,29 @@ Rules:
 5. A disk that fails stops nothing: what it does not take stays in memory and is tried again, ever less often. Over
    `BUFFERED` groups the buffer is thinned as rule 4 says, and what goes is counted in `shed` with the next group that is
    written.
-6. What is said of the books is what a power cut would leave of them.
+6. A group or a batch whose content is damaged is set aside in a file of its own, and its events are counted in `shed`.
+7. What is said of the books is what a power cut would leave of them.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 
-from edge_runtime.groups import ROW, Event, halve, insert, new_lots, thin, unpack
+from edge_runtime.groups import ROW, Damaged, Event, halve, insert, new_lots, thin, unpack
 from edge_runtime.state import StateFile
 from edgeloop.clock import EPOCH_0
 from edgeloop.config import DeviceSection
 from edgeloop.errors import DataError
+from edgeloop.layout import BatchName
 
 AFTER_SHEDDING = 0.75
 """The share of the disk budget that shedding leaves at the most. Were it all of it, every group would be a shedding."""
@@ -167,7 +172,10 @@ class Spool:
             # No group is empty. Of a device that writes each event by itself there can be a million.
             for (first_seq,) in self._state.rows("SELECT first_seq FROM groups ORDER BY first_seq LIMIT ?", count):
                 ((content,),) = self._state.rows("SELECT content FROM groups WHERE first_seq = ?", first_seq)
-                found += unpack(content)
+                try:
+                    found += unpack(first_seq, content)
+                except Damaged:
+                    self._set_aside("groups", "first_seq", first_seq)
                 if len(found) >= count:
                     break
         return found[:count]
@@ -177,18 +185,23 @@ class Spool:
         with self._state.lock:
             with self._state.transaction() as connection:
                 rows = connection.execute(
-                    "SELECT weight, content FROM groups WHERE first_seq <= ? ORDER BY first_seq", (last_seq,)
+                    "SELECT first_seq, weight, content FROM groups WHERE first_seq <= ? ORDER BY first_seq", (last_seq,)
                 ).fetchall()
-                rest = [event for _, content in rows for event in unpack(content) if event.seq > last_seq]
+                rest = [e for first_seq, _, content in rows for e in unpack(first_seq, content) if e.seq > last_seq]
                 connection.execute("DELETE FROM groups WHERE first_seq <= ?", (last_seq,))
-                added = insert(connection, rest, rows[-1][0]) + len(batch.content)
+                added = insert(connection, rest, rows[-1][1]) + len(batch.content)
                 connection.execute("INSERT INTO batches VALUES (?, ?, ?)", (batch.name, batch.events, batch.content))
-            self._bytes += added - sum(len(content) + ROW for _, content in rows)
+            self._bytes += added - sum(len(content) + ROW for *_, content in rows)
 
     def waiting(self) -> SealedBatch | None:
         """The oldest sealed batch that is not acknowledged. Raises `DataError`."""
-        rows = self._state.rows("SELECT name, events, content FROM batches ORDER BY name LIMIT 1")
-        return SealedBatch(*rows[0]) if rows else None
+        with self._state.lock:
+            while rows := self._state.rows("SELECT name, events, content FROM batches ORDER BY name LIMIT 1"):
+                batch = SealedBatch(*rows[0])
+                if BatchName.parse(batch.name).sha256 == sha256(batch.content).hexdigest():
+                    return batch
+                self._set_aside("batches", "name", batch.name)
+        return None
 
     def acknowledge(self, batch: SealedBatch) -> None:
         """Forget a batch that is in the store. Raises `DataError`; it is then sent, and acknowledged, again."""
@@ -246,6 +259,20 @@ class Spool:
                 self._thinned_to = self._next_seq - 1
                 self._buffer[:] = kept
 
+    def _set_aside(self, table: str, key: str, value: object) -> None:
+        """Rule 6: take a damaged row out of the way of the others."""
+        ((content, events),) = self._state.rows(f"SELECT content, events FROM {table} WHERE {key} = ?", value)
+        aside = self._state.path.with_name(f"{self._state.path.name}.damaged-{table}-{value}")
+        with contextlib.suppress(OSError):  # kept for whoever looks into it; the disk may be full
+            aside.write_bytes(content)
+        with self._state.transaction() as connection:
+            connection.execute(f"DELETE FROM {table} WHERE {key} = ?", (value,))
+            _set(connection, {"shed": self.shed + events})
+        self.shed += events
+        self._bytes = self._stored_bytes()
+        self.set_aside = f"{events} events were damaged on the disk, set aside as {aside.name}, and declared shed"
+        logging.getLogger("edgeloop").warning("%s", self.set_aside)
+
     def _keep_to_budget(self) -> None:
         """Rule 4, a portion of it."""
         budget = CONTENT * self._section.spool_mb * 1e6
@@ -253,6 +280,12 @@ class Spool:
         self._shedding = self._bytes > (after if self._shedding else budget)
         if not self._shedding:
             return
+        try:
+            self._thin_groups(after)
+        except Damaged as damaged:  # it is out of the way at the next group
+            self._set_aside("groups", "first_seq", damaged.first_seq)
+
+    def _thin_groups(self, after: float) -> None:
         size = self._section.flush_events
         left, shed, kept = PORTION * size, self.shed, self._bytes
         with self._state.transaction() as connection:

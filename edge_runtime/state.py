@@ -22,7 +22,9 @@ from edgeloop.errors import DataError
 # The weight of a group is its level: that of every event in it which was not spared (`groups.py`).
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS groups (first_seq INTEGER PRIMARY KEY, weight REAL NOT NULL, content BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS groups (
+    first_seq INTEGER PRIMARY KEY, weight REAL NOT NULL, content BLOB NOT NULL, events INTEGER NOT NULL DEFAULT 0
+);
 CREATE INDEX IF NOT EXISTS groups_by_weight ON groups (weight, first_seq);
 CREATE TABLE IF NOT EXISTS batches (name TEXT PRIMARY KEY, events INTEGER NOT NULL, content BLOB NOT NULL) WITHOUT ROWID;
 """
@@ -98,6 +100,8 @@ class StateFile:
             if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("its pages are inconsistent")
             connection.executescript(_TABLES)
+            if "events" not in {column[1] for column in connection.execute("PRAGMA table_info(groups)")}:  # older
+                connection.execute("ALTER TABLE groups ADD COLUMN events INTEGER NOT NULL DEFAULT 0")
             if connection.execute("SELECT 1 FROM meta WHERE key = 'epoch'").fetchone() is None:
                 connection.execute("INSERT INTO meta VALUES ('epoch', ?)", (str(self._new_epoch(now)),))
         except sqlite3.DatabaseError:

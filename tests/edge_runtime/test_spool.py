@@ -22,6 +22,7 @@ from edgeloop.schema import Feature, FeatureSchema
 from tests.site import START
 
 SCHEMA = FeatureSchema((Feature("a"),))
+DEVICE = DeviceSettings(1, "pump", "d", "memory://", SCHEMA, DeviceSection())
 
 
 def open_spool(directory: Path, **section: object) -> Spool:
@@ -89,10 +90,9 @@ def ship_all(spool: Spool) -> list[int]:
     import pyarrow.parquet as pq
 
     found: list[int] = []
-    device = DeviceSettings(1, "pump", "d", "memory://", SCHEMA, DeviceSection())
     while events := spool.oldest(10):
-        batch = seal_batch(events, device, spool.epoch, spool.shed, START)
-        assert batch.content == seal_batch(events, device, spool.epoch, spool.shed, START).content
+        batch = seal_batch(events, DEVICE, spool.epoch, spool.shed, START)
+        assert batch.content == seal_batch(events, DEVICE, spool.epoch, spool.shed, START).content
         spool.seal(batch, events[-1].seq)
         waiting = spool.waiting()
         assert waiting == batch
@@ -142,8 +142,8 @@ def test_rare_classes_and_low_confidence_go_last_and_the_weights_still_add_up(tm
 def test_no_event_waits_for_more_shedding_than_a_few_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool, read = open_spool(tmp_path, spool_mb=0.05, flush_events=100), [0]
 
-    def counted(content: bytes) -> list[Event]:
-        events = unpack(content)
+    def counted(first_seq: int, content: bytes) -> list[Event]:
+        events = unpack(first_seq, content)
         read[-1] += len(events)
         return events
 
@@ -166,6 +166,53 @@ def test_the_budget_is_what_the_file_takes_also_of_single_events(tmp_path: Path)
     assert spool._bytes == spool._stored_bytes()
     spool.close()
     assert (tmp_path / "state.sqlite").stat().st_size < 1.1 * 500_000
+
+
+def test_a_damaged_group_or_batch_is_set_aside_and_declared_shed_and_the_rest_ships(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    record(spool, 35)  # groups of 7
+    first = seal_batch(spool.oldest(7), DEVICE, spool.epoch, 0, START)
+    spool.seal(first, 7)
+    rot(spool, "UPDATE batches SET content = substr(content, 2)")
+    rot(spool, "UPDATE groups SET content = substr(content, 2) WHERE first_seq = 15")
+    assert ship_all(spool) == [*range(8, 15), *range(22, 36)]
+    assert spool.books == (35, 21, 14)
+    assert spool.spooled == 0
+    assert "declared shed" in spool.set_aside
+    assert {f.name for f in tmp_path.glob("*.damaged-*")} == {
+        f"state.sqlite.damaged-batches-{first.name}",
+        "state.sqlite.damaged-groups-15",
+    }
+    spool.close()
+    assert open_spool(tmp_path).books == (35, 21, 14)
+
+
+def test_a_damaged_group_stops_no_shedding_and_no_prediction(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, spool_mb=0.02, flush_events=50)
+    record(spool, 100)
+    rot(spool, "UPDATE groups SET content = x'746f726e' WHERE first_seq = 1")
+    record(spool, 10_000)
+    assert spool.shed > 50
+    assert spool._bytes == spool._stored_bytes() <= 20_000
+    assert spool.produced == 10_100 == len(spool.oldest(10**9)) + spool.shed
+    spool.close()
+
+
+def rot(spool: Spool, statement: str) -> None:
+    with spool._state.transaction() as connection:
+        connection.execute(statement)
+
+
+def test_a_state_file_of_before_is_read(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    record(spool, 14)
+    with spool._state.transaction() as connection:
+        connection.execute("ALTER TABLE groups DROP COLUMN events")
+    spool._state.close()
+    again = open_spool(tmp_path)
+    record(again, 7)
+    assert ship_all(again) == [*range(1, 22)]
+    again.close()
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a database at all, but long enough to be looked at" * 100])
