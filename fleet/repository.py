@@ -134,10 +134,13 @@ def publish(
     _put_timestamp(store, keys, timestamp, seen, now)
 
 
-def refresh(store: Store, keys: Keys, now: datetime) -> None:
+def refresh(store: Store, keys: Keys, now: datetime, *, good_for: timedelta = timedelta(0)) -> None:
     """Sign timestamp again and, when half of its life is over, snapshot and `rollouts`, changing nothing else.
 
     The outage that devices tolerate is the timestamp's expiry, so this has a schedule of its own.
+
+    Args:
+        good_for: sign for no less than this; for a stick that will be long under way.
 
     Raises:
         as `publish`.
@@ -147,12 +150,12 @@ def refresh(store: Store, keys: Keys, now: datetime) -> None:
     stale = False
     for role in PATHS:
         targets = _read(store, f"{snapshot.meta[f'{role}.json'].version}.{role}.json", Targets, keys, role)
-        if _half_over(role, targets.expires, now):
-            snapshot.meta[f"{role}.json"] = MetaFile(_create_next(store, keys, role, targets, now))
+        if _half_over(role, targets.expires, now) or targets.expires < now + good_for:
+            snapshot.meta[f"{role}.json"] = MetaFile(_create_next(store, keys, role, targets, now, good_for))
             stale = True
-    if stale or _half_over("snapshot", snapshot.expires, now):
-        timestamp.snapshot_meta = MetaFile(_create_next(store, keys, "snapshot", snapshot, now))
-    _put_timestamp(store, keys, timestamp, seen, now)
+    if stale or _half_over("snapshot", snapshot.expires, now) or snapshot.expires < now + good_for:
+        timestamp.snapshot_meta = MetaFile(_create_next(store, keys, "snapshot", snapshot, now, good_for))
+    _put_timestamp(store, keys, timestamp, seen, now, good_for)
 
 
 def renew_offline_roles(store: Store, keys: Keys, now: datetime) -> bool:
@@ -242,8 +245,10 @@ def _verify_signature(metadata: Metadata[Signed], key: Key, role: str) -> None:
         ) from error
 
 
-def _create_next(store: Store, keys: Keys, role: str, signed: Targets | Snapshot, now: datetime) -> int:
-    signed.expires = _expiry(role, now)
+def _create_next(
+    store: Store, keys: Keys, role: str, signed: Targets | Snapshot, now: datetime, good_for: timedelta = timedelta(0)
+) -> int:
+    signed.expires = _expiry(role, now, good_for)
     while True:
         signed.version += 1
         try:
@@ -253,9 +258,11 @@ def _create_next(store: Store, keys: Keys, role: str, signed: Targets | Snapshot
         return signed.version
 
 
-def _put_timestamp(store: Store, keys: Keys, timestamp: Timestamp, seen: str, now: datetime) -> None:
+def _put_timestamp(
+    store: Store, keys: Keys, timestamp: Timestamp, seen: str, now: datetime, good_for: timedelta = timedelta(0)
+) -> None:
     timestamp.version += 1
-    timestamp.expires = _expiry("timestamp", now)
+    timestamp.expires = _expiry("timestamp", now, good_for)
     store.replace_if(_TIMESTAMP, _sign(timestamp, [keys.signer("timestamp")]), seen)
 
 
@@ -293,8 +300,8 @@ def _sign(signed: Root | Targets | Snapshot | Timestamp, signers: list[CryptoSig
     return metadata.to_bytes()
 
 
-def _expiry(role: str, now: datetime) -> datetime:
-    return (now + LIFETIME[role]).replace(microsecond=0)
+def _expiry(role: str, now: datetime, good_for: timedelta = timedelta(0)) -> datetime:
+    return (now + max(LIFETIME[role], good_for)).replace(microsecond=0)
 
 
 def _half_over(role: str, expires: datetime, now: datetime) -> bool:

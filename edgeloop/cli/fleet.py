@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +14,14 @@ from edgeloop.cli.options import Json, KeysDirectory, LoopFile, StoreUrl
 from edgeloop.cli.output import emit, note, table
 from edgeloop.clock import system_clock
 from edgeloop.config import read_loop
+from edgeloop.duration import Duration
+from edgeloop.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgeloop.store import Store
+
+LONGEST = timedelta(days=180)
+"""How long a stick may be good for: targets and root are signed anew when half of their year is over."""
 
 app = typer.Typer(help="Keys, devices, the fleet.", no_args_is_help=True)
 
@@ -80,6 +91,10 @@ def status(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
 def export(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory that the stick is mounted at.")],
     store: StoreUrl,
+    good_for: Annotated[
+        str, typer.Option(metavar="LENGTH", help="How long it will be under way, such as 30d; needs --keys.")
+    ] = "",
+    keys: Annotated[Path | None, typer.Option(envvar="EDGELOOP_KEYS", metavar="DIR", help="With --good-for.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written.")] = False,
     json: Json = False,
 ) -> None:
@@ -88,10 +103,36 @@ def export(
     from edgeloop.store import open_store
     from fleet.carry import export_releases
 
-    with open_stick(directory) as stick:
-        found = export_releases(open_store(store), stick, dry_run=dry_run)
+    opened = open_store(store)
+    with open_stick(directory) as stick, _signed_for(opened, good_for, keys, dry_run):
+        found = export_releases(opened, stick, dry_run=dry_run)
     human = (
         f"{found.files} files, {found.bytes:,} bytes {'would be' if dry_run else 'were'} written."
         f" Devices take them until {found.expires:%Y-%m-%d %H:%M} UTC."
     )
     emit(found, as_json=json, human=human)
+
+
+@contextmanager
+def _signed_for(store: Store, good_for: str, keys: Path | None, dry_run: bool) -> Iterator[None]:
+    """The release metadata signed for `good_for` meanwhile, and as ever after that: what is online need not trust it so long."""
+    from fleet.keys import Keys
+    from fleet.repository import in_turn, refresh
+
+    if not good_for:
+        yield
+        return
+    length = Duration.parse(good_for)
+    if keys is None:
+        raise ConfigError("--good-for signs the releases anew.", remedy="Name the signing keys with --keys.")
+    if length > LONGEST:
+        raise ConfigError(
+            f"--good-for {good_for} is too long; {LONGEST.days}d at the most.",
+            remedy="Until then a device could be kept from every newer release.",
+        )
+    ring = Keys(keys)
+    if not dry_run:
+        in_turn(lambda: refresh(store, ring, system_clock(), good_for=length))
+    yield
+    if not dry_run:
+        in_turn(lambda: refresh(store, ring, system_clock()))

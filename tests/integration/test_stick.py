@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -220,6 +220,26 @@ def test_old_and_mixed_sticks_are_refused(released: Site, stick: Path, tmp_path:
     state, reason, running = imported(released, old)
     assert (state, running) == ("refused-metadata", "r0002")
     assert "version" in reason
+
+
+def test_a_stick_that_is_long_under_way_is_signed_for_that_and_the_store_is_not(
+    released: Site, stick: Path, monkeypatch: pytest.MonkeyPatch, edgeloop: Edgeloop
+) -> None:
+    monkeypatch.setattr("edgeloop.cli.fleet.system_clock", released.clock)
+    release_to_everyone(released, 9)
+    keys = ("--keys", released.directory / "keys")
+    command = ("fleet", "export", stick, "--store", released.store.url, "--good-for")
+    found = edgeloop(*command, "30d", *keys)
+    assert datetime.fromisoformat(found["expires"]) == released.clock() + timedelta(days=30)
+    assert "--keys" in edgeloop(*command, "30d", code=2)["says"]
+    assert "180d" in edgeloop(*command, "1000d", *keys, code=2)["says"]
+    released.clock.now += timedelta(days=20)
+    with released.open("dev") as device:
+        device.poll()
+        assert device.status().update.state == "refused-metadata"  # the store's own lives three days
+    assert imported(released, stick)[::2] == ("probation", "r0002")
+    released.clock.now += timedelta(days=20)
+    assert imported(released, stick)[0] == "refused-metadata"
 
 
 def test_the_command_says_why_a_stick_is_refused(released: Site, stick: Path, edgeloop: Edgeloop) -> None:
