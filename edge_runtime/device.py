@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,14 +23,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edge_runtime.history import History
 from edge_runtime.releases import Release, keep_only
 from edge_runtime.rows import count_of, encode, encode_many
-from edge_runtime.settings import DeviceSettings, hold, read_settings
+from edge_runtime.settings import DeviceSettings, hold, kept_rollout, read_settings
 from edge_runtime.shipper import ship
 from edge_runtime.slots import Judgement, Slots
 from edge_runtime.spool import Spool
+from edge_runtime.trusted_time import TrustedTime
 from edgeloop.clock import EPOCH_0, Clock, system_clock
-from edgeloop.errors import DataError, EdgeloopError
+from edgeloop.errors import DataError, EdgeloopError, RefusedError, StoreError
 from edgeloop.layout import Layout
 from edgeloop.status import STATUS_VERSION, DeviceStatus, UpdateState
 from edgeloop.store import DeviceStore, open_store
@@ -56,10 +58,11 @@ class Device:
     def __init__(self, home: Path, settings: DeviceSettings, spool: Spool, clock: Clock) -> None:
         self.home, self.settings, self._spool, self._clock = home, settings, spool, clock
         self._store: DeviceStore | None = None
-        section = settings.section
-        self._slots = Slots(spool, section.probation_events, section.crash_limit, section.latency_budget_ms * 1000)
+        self._trusted = TrustedTime(spool, clock)
+        self._slots = Slots(spool, settings.section, self._trusted)
+        self._history = History(spool, clock, first="has not polled yet")
+        self._rollout = kept_rollout(home)
         self._encoder = settings.schema.encoder()
-        self._update = UpdateState("idle", "just started", clock())
         self._uploaded = int(spool.get("uploaded", "0"))
         self._downloaded = int(spool.get("downloaded", "0"))
         self._release: Release | None = None
@@ -107,8 +110,8 @@ class Device:
 
     @classmethod
     @contextmanager
-    def visit(cls, home: Path, store: DeviceStore, *, clock: Clock = system_clock) -> Iterator[Device]:
-        """The device in `home` to ship, poll and report by `store`, such as a stick, and not to predict.
+    def visit(cls, home: Path, store: DeviceStore | None = None, *, clock: Clock = system_clock) -> Iterator[Device]:
+        """The device in `home` to ship, poll and report by `store`, such as a stick, or to be rolled back; and not to predict.
 
         It is no start of the release on probation, so however it ends that is no crash of it.
 
@@ -118,7 +121,7 @@ class Device:
         with cls._held(home, store, clock) as device:
             device._recall()
             if judgement := device._slots.on_visit():
-                device._say(judgement.state, judgement.reason, device._slots.running)
+                device._history.say(judgement.state, judgement.reason, judgement.release)
             yield device
 
     @classmethod
@@ -241,12 +244,12 @@ class Device:
         """Flush, ship, poll, report; whether all of it succeeded."""
         self.flush()
         succeeded = True
-        for step in (self.ship, self.poll, self.report):
+        for step in (self.ship, lambda: self.poll(downloading=self.report), self.report):
             try:
                 step()
             except EdgeloopError:
                 succeeded = False
-        return succeeded and self._update.state != "no-store"
+        return succeeded and self._history.last.state != "no-store"
 
     def ship(self) -> None:
         """Put everything spooled into the inbox. Raises as `shipper.ship`; what is not acknowledged stays."""
@@ -257,26 +260,84 @@ class Device:
         finally:
             self._spool.put(uploaded=self._uploaded)
 
-    def poll(self) -> None:
-        """Ask which release to run; a new one is verified, self-tested and put on probation."""
+    def poll(self, *, downloading: Callable[[], None] = lambda: None) -> None:
+        """Ask which release to run; a new one is verified, self-tested and put on probation.
+
+        Args:
+            downloading: called before a download, which can be a long one; it may raise `StoreError`.
+        """
         # Only here: python-tuf is a quarter of what a start takes, and the first answer needs none of it.
         from edge_runtime.updater import poll
 
-        now = self._trusted_now()
-        found = poll(self.home, self._open_store(), self.settings, self._slots, now)
+        def say(state: str, reason: str, release: str) -> None:
+            with self._lock:
+                self._history.say(state, reason, release)
+            if state == "downloading":
+                with suppress(StoreError):  # it is told in vain, and goes on
+                    downloading()
+
+        now = self._trusted()
+        found = poll(self.home, self._open_store(), self.settings, self._slots, now, say)
         self._downloaded += found.downloaded
-        verified = {} if found.state in ("no-store", "refused-metadata") else {"verified_at": now.isoformat()}
-        self._spool.put(downloaded=self._downloaded, **verified)
+        self._spool.put(downloaded=self._downloaded)
         with self._lock:
-            self._say(found.state, found.reason)
+            if found.verified:
+                self._trusted.verified(now)
+                self._rollout = found.rollout
             if found.release is not None:
                 self._activate(found.release)
             elif found.refuse:
-                self._slots.refuse(found.refuse, found.reason)
-            needed = {self._slots.running, self._slots.committed}
-        # Only once that is on disk: what the disk still names is what the next start looks for.
-        if (found.release is not None or found.refuse) and self._spool.flush():
-            keep_only(self.home / "models", needed)
+                self._slots.refuse(found.about, found.reason)
+            self._history.say(found.state, found.reason, found.about)
+        if found.release is not None or found.refuse:
+            self._clear()
+
+    def way_back(self) -> Release:
+        """The release that `roll_back` goes to, verified.
+
+        Raises:
+            RefusedError: there is none to go back to, it is damaged, or the rollout forbids it.
+        """
+        if not self._slots.way_back:
+            raise RefusedError(
+                "there is no release on this device to go back to.",
+                remedy="At the centre, `edgeloop rollout abort` takes a candidate back; else publish a better release.",
+            )
+        try:
+            release = self._load(self._slots.way_back)
+        except EdgeloopError as error:
+            raise RefusedError(
+                f"the release to go back to cannot be run: {error.message}", remedy="Nothing was changed."
+            ) from error
+        if self._rollout and release.manifest.counter < self._rollout.floor:
+            raise RefusedError(
+                f"{release.manifest.id}, the release to go back to, is under the rollout's floor of {self._rollout.floor}.",
+                remedy="Nothing was changed. Publish a release that may run.",
+            )
+        return release
+
+    def roll_back(self, reason: str = "") -> None:
+        """Leave the release that runs, for ever, for the one before it: by hand, and without a network.
+
+        Raises:
+            RefusedError: as `way_back`.
+            DataError: the disk does not take it.
+        """
+        with self._lock:
+            release = self.way_back()
+            judgement = self._slots.leave(": ".join(filter(None, ("by hand", reason))))
+            self._history.say(judgement.state, judgement.reason, judgement.release)
+            self._release, self._fault = release, ""
+        if self._spool.fault:
+            raise DataError(self._spool.fault, remedy="Make room on the disk, and do it again.")
+        self._clear()
+
+    def _clear(self) -> None:
+        """Remove what no slot holds, once that is on disk: what the disk still names is what the next start looks for."""
+        with self._lock:
+            held = {*self._slots.held}
+        if self._spool.flush():
+            keep_only(self.home / "models", held)
 
     def report(self) -> None:
         """Write the status object. Raises `StoreError`."""
@@ -300,12 +361,15 @@ class Device:
                 release_id=release.manifest.id if release else "",
                 on_probation=bool(self._slots.staged),
                 update=self._update_and_faults(),
-                refused=dict(self._slots.refused),
+                refused=self._refused(),
                 invalid=dict(self._encoder.invalid),
                 uploaded_bytes=self._uploaded,
                 downloaded_bytes=self._downloaded,
                 runtime=release.runtime if release else "",
                 last_event=self._spool.last_event,
+                steps=self._history.steps,
+                verified_at=self._trusted.verified_at,
+                stale=self._rollout is not None and self._trusted.over(self._rollout.max_offline_days),
             )
 
     @property
@@ -314,28 +378,29 @@ class Device:
         return "; ".join(filter(None, (self._fault, self._spool.fault)))
 
     def _update_and_faults(self) -> UpdateState:
-        reasons = (self._update.reason, self.fault, self._spool.set_aside)
-        return msgspec.structs.replace(self._update, reason="; ".join(filter(None, reasons)))
+        last = self._history.last
+        reasons = (last.reason, self.fault, self._spool.set_aside)
+        return msgspec.structs.replace(last, reason="; ".join(filter(None, reasons)))
+
+    def _refused(self) -> dict[str, str]:
+        """The latest that are refused. No more releases of a loop can be rolled out, and a status has a bound."""
+        return dict(list(self._slots.refusals.in_force(self._trusted()).items())[-20:])
 
     def _recall(self) -> None:
-        """What runs here, and what the updater said last, as the process that ran the device left it."""
-        if said := self._spool.get("update", ""):
-            self._update = msgspec.json.decode(said, type=UpdateState)
-        else:
-            self._update = UpdateState("idle", "has not polled yet", self._clock())
+        """What runs here, as the process that ran the device left it."""
         self._release = self._load_running(forget=False)
 
     def _start(self) -> None:
         # Counted before anything is loaded: loading can end the process too.
         judgement = self._slots.on_start()
-        self._release = self._load_running(forget=True)
+        self._history.note("idle", self._spool.set_aside or "just started")
         if judgement is not None:
-            self._say(judgement.state, judgement.reason, self._slots.running)
+            self._history.say(judgement.state, judgement.reason, judgement.release)
+        self._release = self._load_running(forget=True)
 
     def _activate(self, release: Release) -> None:
-        if release.sha256 == self._slots.committed:
+        if release.sha256 in self._slots.proven:
             self._slots.return_to(release.sha256)
-            self._say("rolled-back", "the centre took its candidate back", release.sha256)
         else:
             self._slots.stage(release.sha256)
         self._release, self._fault = release, ""
@@ -343,36 +408,27 @@ class Device:
     def _judge(self, judgement: Judgement | None) -> None:
         if judgement is None:
             return
-        self._say(judgement.state, judgement.reason, self._slots.running)
+        self._history.say(judgement.state, judgement.reason, judgement.release)
         if judgement.state == "rolled-back":
             self._release = self._load_running(forget=True)
 
-    def _say(self, state: str, reason: str, release: str = "") -> None:
-        """Remember the updater's last step, also for whoever asks from another process."""
-        self._update = UpdateState(state, reason, self._clock(), release)
-        self._spool.put(update=msgspec.json.encode(self._update).decode())
-
     def _load_running(self, *, forget: bool) -> Release | None:
-        """The release in the running slot, re-hashed; the committed one, or none, if it is damaged.
+        """The release in the running slot, re-hashed; if it is damaged the one in the next slot, or none.
 
         Args:
             forget: empty the slots of what is damaged, so that it is fetched again.
         """
-        for digest in dict.fromkeys((self._slots.staged, self._slots.committed)):
-            if not digest:
-                continue
+        for digest in self._slots.held:
             try:
-                return Release(self.home / "models" / digest, digest, self.settings.section.threads)
+                return self._load(digest)
             except EdgeloopError as error:
-                self._update = UpdateState("refused-release", str(error), self._clock(), digest)
+                (self._history.say if forget else self._history.note)("refused-release", str(error), digest)
                 if forget:
                     self._slots.forget(digest)
         return None
 
-    def _trusted_now(self) -> datetime:
-        """The clock, but never earlier than a time at which metadata was verified before."""
-        verified = self._spool.get("verified_at", "")
-        return max(self._clock(), datetime.fromisoformat(verified)) if verified else self._clock()
+    def _load(self, digest: str) -> Release:
+        return Release(self.home / "models" / digest, digest, self.settings.section.threads)
 
     def _open_store(self) -> DeviceStore:
         if self._store is None:

@@ -88,13 +88,17 @@ def _state(status: DeviceStatus, sickness: str) -> Iterator[Metric]:
         ("healthy", "1 while /healthz says so", float(not sickness)),
         ("epoch", "Rises when the device loses its state", status.epoch),
         ("on_probation", "1 while a release is on probation", float(status.on_probation)),
-        ("refused_releases", "Releases that this device never tries again", len(status.refused)),
+        ("refused_releases", "Releases that this device does not try again", len(status.refused)),
+        ("stale", "1 if metadata was verified longer ago than the rollout allows", float(status.stale)),
     ):
         yield GaugeMetricFamily(f"edgeloop_{name}", f"{meaning}.", value)
-    if status.last_event:
-        at = status.last_event.timestamp()
-        name = "edgeloop_last_event_timestamp_seconds"
-        yield GaugeMetricFamily(name, "When the last event was measured.", at, unit="seconds")
+    for name, meaning, at in (
+        ("last_event", "When the last event was measured", status.last_event),
+        ("verified", "When release metadata was verified last", status.verified_at),
+    ):
+        if at:
+            name = f"edgeloop_{name}_timestamp_seconds"
+            yield GaugeMetricFamily(name, f"{meaning}.", at.timestamp(), unit="seconds")
 
 
 def _loop(pulse: Pulse) -> Iterator[Metric]:

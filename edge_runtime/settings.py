@@ -14,18 +14,20 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from edgeloop.config import DeviceSection
 from edgeloop.duration import Duration
-from edgeloop.errors import ConfigError
+from edgeloop.errors import ConfigError, DataError
 from edgeloop.layout import check_id
+from edgeloop.rollout import RolloutDocument, decode_rollout
 from edgeloop.schema import FeatureSchema
 
 SETTINGS_VERSION = 1
+ROLLOUT_FILE = "rollout.json"
 
 
 class DeviceSettings(msgspec.Struct, frozen=True):
@@ -119,6 +121,13 @@ def read_root(home: Path) -> bytes:
         raise ConfigError(
             f"{home / 'root.json'} cannot be read: {error.strerror}.", remedy="Bring it from the centre again."
         ) from error
+
+
+def kept_rollout(home: Path) -> RolloutDocument | None:
+    """The rollout document that was verified last; None if there is none yet, or it is damaged: the next poll brings it."""
+    with suppress(OSError, DataError):
+        return decode_rollout((home / ROLLOUT_FILE).read_bytes())
+    return None
 
 
 def _write(path: Path, content: bytes) -> None:

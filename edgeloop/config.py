@@ -76,6 +76,7 @@ class DeviceSection(_Section, frozen=True, kw_only=True):
     latency_budget_ms: Amount = 50.0
     probation_events: Positive = 24
     crash_limit: Positive = 3
+    refuse_for: Duration | None = None
 
 
 class Training(_Section, frozen=True, kw_only=True):
@@ -249,6 +250,13 @@ def _mistakes(config: LoopConfig) -> list[tuple[str, str, str]]:
         not (config.table.device and config.table.devices), "table.devices", "is set beside table.device", "Keep one."
     )
     check(config.device.durability in ("group", "event"), "device.durability", "is unknown", "Use 'group' or 'event'.")
+    forever = config.device.refuse_for is None
+    check(
+        forever or bool(config.device.refuse_for),
+        "device.refuse_for",
+        "is zero",
+        "Leave it out, for ever, or give '30d'.",
+    )
     waves = config.rollout.waves
     rising = bool(waves) and list(waves) == sorted(set(waves)) and waves[0] > 0 and waves[-1] == 10000
     check(

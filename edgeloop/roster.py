@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from edgeloop.errors import DataError, NotFound
 from edgeloop.layout import Layout
@@ -19,6 +20,12 @@ class Roster:
 
     devices: dict[str, DeviceStatus]
     unreadable: dict[str, str]
+
+    def stale(self, now: datetime, max_offline_days: int) -> list[str]:
+        """The devices that verified metadata longer ago than that: by their own word, or by their last one and the time since."""
+        verified = {device: status.verified_at for device, status in self.devices.items()}
+        overdue = {d for d, at in verified.items() if at and (now - at) / timedelta(days=1) > max_offline_days}
+        return [device for device, status in self.devices.items() if status.stale or device in overdue]
 
 
 def read_roster(store: Store, layout: Layout) -> Roster:

@@ -19,7 +19,8 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class UpdateState(msgspec.Struct, frozen=True):
-    """The last step of the updater: `state` is one of the words in docs/device.md, `reason` says why in a sentence."""
+    """A step of the updater: `state` is one of the words in docs/updates.md, `reason` says why in a sentence, and `release` is the
+    manifest digest of the one that it is about, empty if there is none."""
 
     state: str
     reason: str
@@ -31,7 +32,9 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     """What runs on a device, since when, and its books.
 
     In this epoch `produced` events got a sequence number; of these, `acked` are in the store, `shed` were dropped
-    for want of disk and `spooled` wait. `release` is a manifest digest, empty before the first release.
+    for want of disk and `spooled` wait. `release` is a manifest digest, empty before the first release. `steps` are the
+    updater's last ones, oldest first. `verified_at` is when metadata was verified last, and `stale` says that this is longer ago
+    than the rollout allows.
     """
 
     version: int
@@ -53,6 +56,9 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     downloaded_bytes: Bytes
     runtime: str
     last_event: Moment | None = None
+    steps: tuple[UpdateState, ...] = ()
+    verified_at: Moment | None = None
+    stale: bool = False
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)

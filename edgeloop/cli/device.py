@@ -20,6 +20,8 @@ from edgeloop.config import read_loop
 from edgeloop.errors import ConfigError, RefusedError, StoreError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from edge_runtime.device import Device, Prediction
     from edge_runtime.pulse import Pulse
     from edge_runtime.readings import Reading
@@ -135,6 +137,32 @@ def status(home: Home, json: Json = False) -> None:
 
     with Device.inspect(home) as device:
         _show(device, json)
+
+
+@app.command()
+def rollback(
+    home: Home,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it goes into the status.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be run.")] = False,
+    json: Json = False,
+) -> None:
+    """Go back to the release before the one that runs, which is then refused for ever. Needs no network; not while the device runs."""
+    from edge_runtime.device import Device
+
+    with Device.visit(home) as device:
+        left, back = device.status(), device.way_back()
+        if not dry_run:
+            device.roll_back(reason)
+    found = {
+        "device": left.device,
+        "left": left.release,
+        "left_id": left.release_id,
+        "release": back.sha256,
+        "release_id": back.manifest.id,
+    }
+    will = "would run" if dry_run else "runs from the next start on"
+    human = f"{back.manifest.id} {will} on {left.device}; {left.release_id} {'would be' if dry_run else 'is'} refused there for ever."
+    emit(found, as_json=json, human=human)
 
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The directory that the stick is mounted at.")]
@@ -255,11 +283,16 @@ def _show(device: Device, json: bool) -> None:
     rows = [
         ("release", found.release_id or "none"),
         ("update", f"{found.update.state}: {found.update.reason}"),
+        ("verified", _moment(found.verified_at) + (", stale" if found.stale else "")),
         ("epoch", found.epoch),
         ("produced", found.produced),
         ("in the store", found.acked),
         ("waiting", found.spooled),
         ("shed", found.shed),
-        ("last event", found.last_event.isoformat() if found.last_event else "none"),
+        ("last event", _moment(found.last_event)),
     ]
     emit(found, as_json=json, human=table(found.device, ("", ""), rows))
+
+
+def _moment(at: datetime | None) -> str:
+    return at.isoformat() if at else "none"

@@ -73,13 +73,15 @@ def status(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
 
     config = read_loop(loop)
     roster = read_roster(open_store(store), config.layout)
+    stale = roster.stale(system_clock(), config.rollout.max_offline_days)
+    said = {s.device: f"{s.update.state}{', stale' if s.device in stale else ''}" for s in roster.devices.values()}
     rows = [
-        (s.device, s.release_id or "none", s.update.state, s.produced, s.spooled, s.shed, f"{s.time:%Y-%m-%d %H:%M}")
+        (s.device, s.release_id or "none", said[s.device], s.produced, s.spooled, s.shed, f"{s.time:%Y-%m-%d %H:%M}")
         for s in roster.devices.values()
     ]
     columns = ("device", "release", "update", "produced", "spooled", "shed", "seen")
     emit(
-        {"devices": roster.devices, "unreadable": roster.unreadable},
+        {"devices": roster.devices, "unreadable": roster.unreadable, "stale": stale},
         as_json=json,
         human=table(f"fleet of {config.name}", columns, rows),
     )
