@@ -226,6 +226,7 @@ class Device:
     def _answer_without(self, release: Release, error: Exception, at: int, row: list[float]) -> Prediction:
         """The model failed: on probation the committed one answers in its place; else the event has no prediction."""
         reason = f"the model failed: {type(error).__name__}: {str(error)[:200]}"
+        error.__traceback__ = None  # it holds the model in memory
         if self._slots.staged:
             self._judge(self._slots.roll_back(reason))
             return self._answer(at, row)
@@ -410,17 +411,21 @@ class Device:
             return
         self._history.say(judgement.state, judgement.reason, judgement.release)
         if judgement.state == "rolled-back":
+            if self._release is not None:
+                self._release.unload()  # three models would be in memory, if another were being tested just now
             self._release = self._load_running(forget=True)
 
     def _load_running(self, *, forget: bool) -> Release | None:
         """The release in the running slot, re-hashed; if it is damaged the one in the next slot, or none.
 
         Args:
-            forget: empty the slots of what is damaged, so that it is fetched again.
+            forget: this process is to run it: have its model in memory, and empty the slots of what is damaged, so that it is
+                fetched again.
         """
         for digest in self._slots.held:
             try:
-                return self._load(digest)
+                release = self._load(digest)
+                return release.load() if forget else release
             except EdgeloopError as error:
                 (self._history.say if forget else self._history.note)("refused-release", str(error), digest)
                 if forget:

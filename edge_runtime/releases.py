@@ -1,36 +1,53 @@
-"""Releases on a device: content-addressed folders, re-hashed each time one is loaded."""
+"""Releases on a device: content-addressed folders, hashed again whenever one is looked at; their models are loaded when they are to run."""
 
 from __future__ import annotations
 
 import shutil
-from hashlib import sha256
+from functools import cached_property
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 from edge_runtime.model import Model, load_model, runtimes_here
-from edgeloop.errors import ModelError, TrustError
+from edge_runtime.room import memory_needed
+from edgeloop.errors import ModelError, NoRoom, TrustError
 from edgeloop.manifest import Artefact, ReleaseManifest, decode_manifest
 
 
 class Release:
-    """A release that is on this device and verified: its manifest and its loaded model.
+    """A release that is on this device and verified: its manifest, and its model once that is asked for.
 
     Raises:
         TrustError: a file is not what the manifest digest vouches for.
-        ModelError: the model cannot be loaded.
+        ModelError: no runtime here can run it.
     """
 
     def __init__(self, folder: Path, digest: str, threads: int) -> None:
-        manifest = _read_checked(folder / "manifest.json", digest)
         self.sha256 = digest
-        self.manifest: ReleaseManifest = decode_manifest(manifest)
-        artefact = choose_artefact(self.manifest)
-        path = folder / model_file(artefact)
-        _read_checked(path, artefact.sha256)
+        self.manifest: ReleaseManifest = decode_manifest(_read_checked(folder / "manifest.json", digest))
+        artefact = installed_artefact(folder, self.manifest)
+        if artefact is None:
+            raise TrustError(
+                f"the model of release {digest[:12]} on this device is missing, or not what was verified.",
+                remedy="It is fetched again.",
+            )
         self.runtime = artefact.runtime
         self.classes = self.manifest.classes
-        self.model: Model = load_model(
-            path, artefact.runtime, len(self.manifest.schema.features), len(self.manifest.classes), threads
-        )
+        self._path, self._threads = folder / model_file(artefact), threads
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, loaded by the first who asks. Raises `ModelError` if it cannot be."""
+        features = len(self.manifest.schema.features)
+        return load_model(self._path, self.runtime, features, len(self.classes), self._threads)
+
+    def load(self) -> Release:
+        """Have the model loaded, so that the first prediction finds it so. Raises as `model`."""
+        _ = self.model
+        return self
+
+    def unload(self) -> None:
+        """Give the model's memory back."""
+        self.__dict__.pop("model", None)
 
     def disagreement(self) -> str:
         """Run the golden vectors here; what was wrong, or nothing."""
@@ -43,14 +60,57 @@ class Release:
         return ""
 
 
-def choose_artefact(manifest: ReleaseManifest) -> Artefact:
-    """The first artefact that a runtime here can run. Raises `ModelError` if there is none."""
-    here = runtimes_here()
-    for artefact in manifest.models:
-        if artefact.runtime in here:
+def choose_artefact(manifest: ReleaseManifest, model_mb: float, memory: float) -> Artefact:
+    """The first artefact that a runtime here can run and that fits.
+
+    Args:
+        model_mb: how large a model file may be.
+        memory: bytes that are available.
+
+    Raises:
+        ModelError: no runtime here can run any, or all that it can are too large.
+        NoRoom: there is too little memory now.
+    """
+    runnable = _runnable(manifest)
+    taken = [artefact for artefact in runnable if artefact.length <= model_mb * 1e6]
+    if not taken:
+        smallest = min(artefact.length for artefact in runnable)
+        raise ModelError(
+            f"the model of {manifest.id} has {smallest / 1e6:.1f} MB, this device takes {model_mb:g} MB at the most.",
+            remedy="Train a smaller one, or raise model_mb in the device's settings.",
+        )
+    for artefact in taken:
+        if memory_needed(artefact.memory) <= memory:
             return artefact
-    offered = ", ".join(a.runtime for a in manifest.models)
+    needed = min(memory_needed(artefact.memory) for artefact in taken)
+    raise NoRoom(
+        f"{manifest.id} needs {needed / 1e6:.1f} MB of memory, {memory / 1e6:.1f} MB are free.",
+        remedy="It is tried again at the next poll.",
+    )
+
+
+def installed_artefact(folder: Path, manifest: ReleaseManifest) -> Artefact | None:
+    """The artefact of `manifest` that is in `folder`, whole; None if there is none. Raises `ModelError` if none can be run here."""
+    for artefact in _runnable(manifest):
+        if _digest(folder / model_file(artefact)) == artefact.sha256:
+            return artefact
+    return None
+
+
+def _runnable(manifest: ReleaseManifest) -> list[Artefact]:
+    here = runtimes_here()
+    if found := [artefact for artefact in manifest.models if artefact.runtime in here]:
+        return found
+    offered = ", ".join(artefact.runtime for artefact in manifest.models)
     raise ModelError(f"{manifest.id} comes for {offered}, this device runs {', '.join(here) or 'nothing'}.")
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def model_file(artefact: Artefact) -> str:

@@ -4,7 +4,7 @@ A release is installed only if
 1. the rollout, signed by `rollouts`, names its manifest digest for this device,
 2. `releases` signs a manifest with the same digest,
 3. its counter is at or over the rollout's floor, and it is not refused here,
-4. its features are the ones this device makes, and a runtime here can run it,
+4. its features are the ones this device makes, a runtime here can run it, and there is room for it,
 5. the model file has the digest that the manifest names, and
 6. it gives the golden vectors' answers on this very hardware; one that passed its probation here, and is still in a slot, is run
    again without that.
@@ -15,16 +15,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
+from shutil import disk_usage
 
-from edge_runtime.releases import Release, choose_artefact, model_file
+from edge_runtime.releases import Release, choose_artefact, installed_artefact, model_file
+from edge_runtime.room import FULL, demand_disk, memory_available
 from edge_runtime.settings import ROLLOUT_FILE, DeviceSettings, read_root
 from edge_runtime.slots import Slots
-from edge_runtime.trust import Trusted, durable_write, refresh
-from edgeloop.errors import DataError, ModelError, StoreError, TrustError
+from edge_runtime.targets import part_of
+from edge_runtime.trust import Trusted, refresh
+from edgeloop.errors import DataError, ModelError, NoRoom, StoreError, TrustError
 from edgeloop.layout import is_digest
-from edgeloop.manifest import decode_manifest
+from edgeloop.manifest import Artefact, decode_manifest
 from edgeloop.rollout import ReleaseRef, RolloutDocument, decode_rollout, rollout_target
 from edgeloop.store import DeviceStore
 
@@ -79,8 +81,12 @@ def poll(home: Path, store: DeviceStore, settings: DeviceSettings, slots: Slots,
         found = Poll("refused-target", str(error))
     except ModelError as error:
         found = Poll("refused-release", str(error))
-    except (StoreError, OSError) as error:
+    except NoRoom as error:
+        found = Poll("no-room", str(error))
+    except StoreError as error:
         found = Poll("no-store", str(error))
+    except OSError as error:
+        found = Poll("no-room" if error.errno in FULL else "no-store", str(error))
     return replace(found, about=about, downloaded=trusted.downloaded, verified=True, rollout=rollout)
 
 
@@ -116,7 +122,7 @@ def _install(
     folder.mkdir(parents=True, exist_ok=True)
     _fetch(trusted, folder, settings, wanted, say)
     if wanted.sha256 in slots.proven:
-        release = Release(folder, wanted.sha256, settings.section.threads)
+        release = Release(folder, wanted.sha256, settings.section.threads).load()
         return Poll("rolled-back", f"the centre took its candidate back; runs {wanted.id}", release=release)
     say("self-testing", f"{wanted.id} is tried on its golden vectors", wanted.sha256)
     with slots.attempt(wanted.sha256):
@@ -141,20 +147,30 @@ def _fetch(trusted: Trusted, folder: Path, settings: DeviceSettings, wanted: Rel
     target = trusted.find(f"models/{settings.loop}/{wanted.id}.json")
     if target is None or target.hashes.get("sha256") != wanted.sha256:
         raise TrustError(f"the rollout names {wanted.id} ({wanted.sha256[:12]}), which `releases` does not sign.")
-    content = trusted.read(target)
-    manifest = decode_manifest(content)
+    manifest = decode_manifest(trusted.read(target, kept=folder / "manifest.json"))
     if manifest.schema.digest != settings.schema.digest:
         raise ModelError(
             f"{wanted.id} was made for other features than this device has.", remedy="Update the device's settings."
         )
-    artefact = choose_artefact(manifest)
+    if installed_artefact(folder, manifest) is None:
+        artefact = choose_artefact(manifest, settings.section.model_mb, memory_available())
+        _download(trusted, folder, settings, artefact, say)
+
+
+def _download(trusted: Trusted, folder: Path, settings: DeviceSettings, artefact: Artefact, say: Say) -> None:
+    target = trusted.find(artefact.target)
+    if target is None or (target.hashes["sha256"], target.length) != (artefact.sha256, artefact.length):
+        raise TrustError(f"{artefact.target} is not signed as its manifest names it.")
     destination = folder / model_file(artefact)
-    if destination.exists() and sha256(destination.read_bytes()).hexdigest() != artefact.sha256:
-        destination.unlink()  # damaged here: fetch it again
-    if not destination.exists():
-        model = trusted.find(artefact.target)
-        if model is None or model.hashes.get("sha256") != artefact.sha256:
-            raise TrustError(f"{artefact.target} is not signed as the manifest of {wanted.id} names it.")
-        say("downloading", f"{wanted.id}, {model.length / 1e6:.1f} MB", wanted.sha256)
-        trusted.download(model, destination)
-    durable_write(folder / "manifest.json", content)
+    destination.unlink(missing_ok=True)  # it is damaged
+    part = part_of(target, destination)
+    for other in set(folder.parent.glob("*/*.part")) - {part}:
+        other.unlink()
+    promised = settings.section.spool_mb * 1e6 - _size(folder.parent.parent / "state.sqlite")
+    demand_disk(target.path, target.length - _size(part), disk_usage(folder).free, promised)
+    say("downloading", f"{target.path}, {target.length / 1e6:.1f} MB", folder.name)
+    trusted.download(target, destination)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -72,6 +72,7 @@ class DeviceSection(_Section, frozen=True, kw_only=True):
     flush_every: Duration = Duration(seconds=1)
     batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 300
     spool_mb: Amount = 50.0
+    model_mb: Amount = 50.0
     threads: Positive = 1
     latency_budget_ms: Amount = 50.0
     probation_events: Positive = 24

@@ -51,6 +51,12 @@ class PreconditionFailed(StoreError):
     """A conditional put found another version than the one it was based on."""
 
 
+class NoRoom(EdgeloopError):
+    """There is too little memory or disk here now; trying again may help."""
+
+    exit_code = 4
+
+
 class RefusedError(EdgeloopError):
     """Something was refused on purpose: a signature, a gate, a policy."""
 

@@ -15,16 +15,24 @@ from edgeloop.errors import DataError
 from edgeloop.schema import FeatureSchema
 
 MANIFEST_VERSION = 1
+DOCUMENT_LIMIT = 4 * 2**20
+"""The most bytes that a device reads of a manifest or a rollout document. A feature takes about 750 of a manifest's."""
+
 T = TypeVar("T")
 
 
-class Artefact(msgspec.Struct, frozen=True):
-    """A model file of a release: for which `runtime` (`onnx` or `tflite`), its TUF target path, digest and bytes."""
+class Artefact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A model file of a release: for which `runtime` (`onnx` or `tflite`), its TUF target path, digest and bytes.
+
+    `memory` is what it adds to a process once it is loaded and has answered the golden vectors, in bytes; 0 is unknown, and is not
+    written, so that a manifest from before there was one keeps its digest.
+    """
 
     runtime: str
     target: str
     sha256: str
     length: int
+    memory: int = 0
 
 
 class Golden(msgspec.Struct, frozen=True):

@@ -95,6 +95,10 @@ class Stick:
         with _own_errors("read", path), self._folder(folders) as folder:
             return _read(folder, name, start, length)
 
+    def read_unless(self, path: str, version: str, length: int) -> tuple[bytes, str]:  # noqa: ARG002
+        """The first `length` bytes and no version: a stick has none that could be relied on. Raises `NotFound`."""
+        return self.read_range(path, 0, length), ""
+
     def files(self, prefix: str, depth: int) -> list[str]:
         """The paths of the plain files that are `depth` folders below `prefix`, sorted."""
         with contextlib.suppress(NotFound), _own_errors("list", prefix), self._folder(_parts(prefix)) as folder:

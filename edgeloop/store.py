@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -23,11 +23,15 @@ from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
     NotFoundError,
+    NotModifiedError,
     PreconditionError,
 )
 from obstore.store import LocalStore, MemoryStore, S3Store
 
 from edgeloop.errors import AlreadyExists, ConfigError, NotFound, PreconditionFailed, StoreError
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
 
 _NOT_IN_A_DIRECTORY = frozenset("%[]\\^|")
 """deltalake takes a directory's path for a URL and does not escape these (1.6.6); all others were tried and work."""
@@ -54,6 +58,9 @@ class DeviceStore(Protocol):
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
         """As `Store.read_range`."""
+
+    def read_unless(self, path: str, version: str, length: int) -> tuple[bytes, str] | None:
+        """As `Store.read_unless`; a store that knows no versions gives an empty one, and the bytes each time."""
 
 
 class Store:
@@ -115,9 +122,32 @@ class Store:
             return content, str(result.meta["e_tag"])
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
-        """At most `length` bytes from `start`; fewer at the end of the object. Raises `NotFound`."""
-        with _own_errors("read", path):
-            return bytes(obstore.get_range(self._backend, path, start=start, length=length))
+        """At most `length` bytes from `start`; fewer at the end of the object, none after it. Raises `NotFound`."""
+        try:
+            with _own_errors("read", path):
+                return bytes(obstore.get_range(self._backend, path, start=start, length=length))
+        except StoreError:
+            # Each store says in words of its own that the object ends before `start`.
+            if start and start >= self.size(path):
+                return b""
+            raise
+
+    def read_unless(self, path: str, version: str, length: int) -> tuple[bytes, str] | None:
+        """At most `length` bytes from the beginning, and the object's version; None if that is still `version`.
+
+        Args:
+            version: as this method gave it before; empty to have the bytes in any case.
+
+        Raises:
+            NotFound: there is no such object.
+        """
+        options: GetOptions = {"range": (0, length)}
+        if version:
+            options["if_none_match"] = version
+        with _own_errors("read", path), contextlib.suppress(NotModifiedError):
+            result = obstore.get(self._backend, path, options=options)
+            return bytes(result.bytes()), result.meta["e_tag"] or ""
+        return None
 
     def size(self, path: str) -> int:
         """Bytes in the object. Raises `NotFound`."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeloop.config import LoopConfig
 from edgeloop.errors import ConfigError, ModelError
@@ -14,6 +15,7 @@ from edgeloop.lake import Lake
 from edgeloop.manifest import MANIFEST_VERSION, Artefact, Golden, Lineage, ReleaseManifest
 from edgeloop.verdict import Verdict
 from training.evaluation import Metrics, evaluate
+from training.footprint import memory_of
 from training.gates import judge
 from training.parity import ParityProof, prove
 from training.reference import make_reference
@@ -83,7 +85,9 @@ def train_challenger(
     champion_metrics = _judge_champion(champion, rows.validation)
     names, counts = np.unique(rows.validation.device, return_counts=True)
     device_rows = {str(name): int(count) for name, count in zip(names, counts, strict=True)}
-    verdict = judge(manifest.sha256, metrics, champion_metrics, device_rows, parity, config.gate, as_of)
+    verdict = judge(
+        manifest, metrics, champion_metrics, device_rows, parity, config.gate, config.device.model_mb, as_of
+    )
     importance = dict(zip(config.schema().names, trained.importance().tolist(), strict=True))
     return Candidate(manifest, model, verdict, parity, metrics, champion_metrics, importance)
 
@@ -119,7 +123,9 @@ def _manifest(
     config: LoopConfig, rows: TrainingSet, model: bytes, metrics: Metrics, number: int, code_version: str
 ) -> ReleaseManifest:
     ident = f"r{number:04d}"
-    artefact = Artefact("onnx", f"models/{config.name}/{ident}.onnx", sha256(model).hexdigest(), len(model))
+    golden = _golden_rows(rows.validation)
+    path = f"models/{config.name}/{ident}.onnx"
+    artefact = Artefact("onnx", path, sha256(model).hexdigest(), len(model), memory_of(model, golden))
     return ReleaseManifest(
         version=MANIFEST_VERSION,
         loop=config.name,
@@ -129,7 +135,7 @@ def _manifest(
         schema=config.schema(),
         classes=config.label.classes,
         models=(artefact,),
-        golden=_golden(rows.validation, model),
+        golden=_golden(golden, model),
         latency_budget_ms=config.device.latency_budget_ms,
         lineage=_lineage(config, rows, number, code_version),
         metrics={
@@ -162,10 +168,13 @@ def _lineage(config: LoopConfig, rows: TrainingSet, number: int, code_version: s
     )
 
 
-def _golden(rows: Rows, model: bytes) -> Golden:
+def _golden_rows(rows: Rows) -> NDArray[np.float32]:
     """Rows spread over the validation window, the last with nothing but missing values."""
     chosen = np.linspace(0, len(rows) - 1, min(GOLDEN_ROWS - 1, len(rows))).astype(np.int64)
-    X = np.vstack([rows.X[chosen], np.full((1, rows.X.shape[1]), np.nan, np.float32)])
+    return np.vstack([rows.X[chosen], np.full((1, rows.X.shape[1]), np.nan, np.float32)])
+
+
+def _golden(X: NDArray[np.float32], model: bytes) -> Golden:
     probabilities = OnnxScorer(model).probabilities(X)
     inputs = tuple(tuple(None if np.isnan(v) else float(v) for v in row) for row in X)
     return Golden(inputs, tuple(tuple(float(p) for p in row) for row in probabilities), GOLDEN_TOLERANCE)

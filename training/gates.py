@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from edgeloop.config import Gate
+from edgeloop.manifest import DOCUMENT_LIMIT, ReleaseManifest
 from edgeloop.verdict import VERDICT_VERSION, Check, Verdict
 from training.evaluation import Metrics
 from training.parity import ParityProof
@@ -14,12 +15,13 @@ DEVICE_ROWS = 30
 
 
 def judge(
-    manifest_sha256: str,
+    manifest: ReleaseManifest,
     challenger: Metrics,
     champion: Metrics | None,
     device_rows: dict[str, int],
     parity: ParityProof,
     rules: Gate,
+    model_mb: float,
     now: datetime,
 ) -> Verdict:
     """The verdict on a challenger.
@@ -27,17 +29,30 @@ def judge(
     Args:
         challenger, champion: both on exactly the same rows, later than either was trained on; None if there is no champion.
         device_rows: how many of those rows each device has.
+        model_mb: how large a model file devices take.
     """
-    checks = [_parity(parity), _enough(challenger, rules), _minimum(challenger, rules)]
+    checks = [_parity(parity), _fits(manifest, model_mb), _enough(challenger, rules), _minimum(challenger, rules)]
     if champion is not None:
         checks += [_no_regression(challenger, champion, rules), _worst_device(challenger, champion, device_rows, rules)]
-    return Verdict(VERDICT_VERSION, manifest_sha256, all(c.passed for c in checks), tuple(checks), now)
+    return Verdict(VERDICT_VERSION, manifest.sha256, all(c.passed for c in checks), tuple(checks), now)
 
 
 def _parity(proof: ParityProof) -> Check:
     found = f"{proof.labels_differing} labels differ, probabilities by up to {proof.largest_difference:.1e}"
     sentence = f"The ONNX model against the trained one on all {proof.rows} validation rows: {found}."
     return Check("parity", proof.holds, f"no label, probabilities within {proof.tolerance:.0e}", found, sentence)
+
+
+def _fits(manifest: ReleaseManifest, model_mb: float) -> Check:
+    """Whether devices take any of its files, and the manifest itself."""
+    smallest = min(artefact.length for artefact in manifest.models) / 1e6
+    document = len(manifest.encode())
+    passed = smallest <= model_mb and document <= DOCUMENT_LIMIT
+    sentence = (
+        f"The smallest model file has {smallest:.3g} MB and the manifest {document / 1e6:.3g} MB; devices take {model_mb:g} MB"
+        f" (device.model_mb) and {DOCUMENT_LIMIT / 1e6:.3g} MB."
+    )
+    return Check("size", passed, f"at most {model_mb:g} MB", f"{smallest:.3g} MB", sentence)
 
 
 def _enough(challenger: Metrics, rules: Gate) -> Check:

@@ -15,7 +15,7 @@ import edge_runtime.device
 import edge_runtime.onnx  # the heavy imports of a device, once for all lives: each is a fork of a process that has them
 import edge_runtime.sealing
 import edge_runtime.shipper
-import edge_runtime.trust
+import edge_runtime.targets
 import edge_runtime.updater
 from benchmarks.device_faults.diary import ACTIVATED, BARE, HANDED, LOG, PREDICTING, RELEASED, Diary
 from edge_runtime.daemon import Reading, serve
@@ -37,7 +37,9 @@ def live(home: Path, diary: Path, seconds: float) -> None:
     """Predict and exchange for `seconds`, then end cleanly; or be killed before."""
     book = Diary(diary)
     mark_stages(book)
-    edge_runtime.trust.CHUNK = 1024  # the models here are small; a download is to have a middle
+    edge_runtime.targets.FIRST_RANGE = edge_runtime.targets.LARGEST_RANGE = (
+        1024  # the models here are small; a download is to have a middle
+    )
     with Device.open(home, clock=SimulatedClock(NOW)) as device:
         book.started()
         book[BARE] += bool(book[RELEASED] and not device.status().release)

@@ -199,7 +199,7 @@ def import_(home: Home, directory: Directory, json: Json = False) -> None:
         device.poll()
         _show(device, json)
         state = device.status().update.state
-    if state == "no-store":
+    if state in ("no-store", "no-room"):
         raise typer.Exit(StoreError.exit_code)
     if state.startswith("refused-") or state == "self-test-failed":
         raise typer.Exit(RefusedError.exit_code)

@@ -273,6 +273,7 @@ flush_events = 512 # a power cut loses at most this many events …
 flush_every = "1s" # … or this long
 batch_events = 300
 spool_mb = 50.0 # over it, a random half is shed and counted
+model_mb = 50.0 # the largest model file that is taken, and that passes the gates
 threads = 1
 latency_budget_ms = 50.0
 probation_events = 24 # good predictions before a release is kept

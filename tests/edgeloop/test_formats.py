@@ -22,6 +22,9 @@ from ingest.plan import AcceptedBatch, AcceptedLabels, Plan, Rejected, decode_pl
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)
 moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 numbers = st.floats(allow_nan=False, allow_infinity=False)
+artefacts = st.builds(
+    Artefact, runtime=st.just("onnx"), target=st.text(), sha256=digests, length=st.integers(1), memory=st.integers(0)
+)
 
 
 @given(st.integers(0, 999_999), st.integers(1, 10**12 - 1), digests)
@@ -62,7 +65,7 @@ def test_a_hostile_device_id_makes_no_path(device: str) -> None:
     created=moments,
     schema=st.just(FeatureSchema((Feature("a"), Feature("m", "category", ("x", "y"))))),
     classes=st.just(("good", "bad")),
-    models=st.tuples(st.builds(Artefact, runtime=st.just("onnx"), target=st.text(), sha256=digests, length=st.integers(1))),
+    models=st.tuples(artefacts),
     golden=st.builds(
         Golden,
         inputs=st.tuples(st.tuples(st.none() | numbers, numbers)),
@@ -78,6 +81,12 @@ def test_manifests_round_trip_with_the_same_digest(manifest: ReleaseManifest) ->
     again = decode_manifest(manifest.encode())
     assert again == manifest
     assert again.sha256 == manifest.sha256
+
+
+def test_a_manifest_from_before_memory_was_measured_keeps_its_digest() -> None:
+    artefact = msgspec.json.decode(b'{"length":9,"runtime":"onnx","sha256":"aa","target":"t"}', type=Artefact)
+    assert artefact.memory == 0
+    assert msgspec.json.encode(artefact, order="sorted") == b'{"length":9,"runtime":"onnx","sha256":"aa","target":"t"}'
 
 
 def rollout(**changes: object) -> RolloutDocument:

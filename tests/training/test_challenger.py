@@ -13,10 +13,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from assets.learning import train_next
 from edgeloop.config import Gate
 from edgeloop.errors import DataError
+from edgeloop.manifest import DOCUMENT_LIMIT, ReleaseManifest
 from tests.site import START, Site, fill_lake, make_site
 from training.boosting import DEFAULTS, BoostedTrees, round_thresholds, train
 from training.challenger import Champion, train_challenger
@@ -158,18 +160,27 @@ def test_a_worse_challenger_is_stopped_and_says_why(tmp_path: Path) -> None:
     assert paired.low <= paired.difference <= paired.high
 
 
-def test_every_gate_can_fail_by_itself() -> None:
+def test_every_gate_can_fail_by_itself(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    fill_lake(site, 24 * 8)
+    manifest = challenge(site, 8).manifest
+    assert manifest.models[0].memory > 0
+    large = replace(manifest, models=(replace(manifest.models[0], length=2_000_001),))
+    long = replace(manifest, metrics={"x" * DOCUMENT_LIMIT: 1.0})
     good = Metrics(500, 0.8, 0.7, 0.5, {"d1": 0.9, "d2": 0.7})
     proof = ParityProof(500, 1e-7, 0, 1e-5)
     rules = Gate(min_rows=100, min_accuracy=0.5, max_regression=0.01, worst_device=0.05)
 
-    def failed(challenger: Metrics = good, parity: ParityProof = proof) -> list[str]:
-        verdict = judge("x", challenger, good, {"d1": 250, "d2": 250}, parity, rules, START)
+    def failed(
+        challenger: Metrics = good, parity: ParityProof = proof, manifest: ReleaseManifest = manifest
+    ) -> list[str]:
+        verdict = judge(manifest, challenger, good, {"d1": 250, "d2": 250}, parity, rules, 2.0, START)
         assert verdict.passed == all(c.passed for c in verdict.checks)
         return [c.name for c in verdict.checks if not c.passed]
 
     assert failed() == []
     assert failed(parity=ParityProof(500, 1e-3, 0, 1e-5)) == ["parity"]
+    assert failed(manifest=large) == failed(manifest=long) == ["size"]
     assert failed(Metrics(50, 0.8, 0.7, 0.5, good.by_device)) == ["enough rows"]
     assert failed(Metrics(500, 0.8, 0.6, 0.5, good.by_device)) == ["no regression"]
     assert failed(Metrics(500, 0.8, 0.7, 0.5, {"d1": 0.8, "d2": 0.9})) == ["worst device"]

@@ -1,0 +1,106 @@
+"""A signed target's bytes on this device: fetched by ranges, verified, and written so that a power cut leaves them whole or not there.
+
+Rules of a download:
+1. Its part is named by the target's digest, so that it is continued by a later poll or process, and never the part of another.
+2. A range is 64 KiB at first, and twice the last one while the link holds, up to 1 MiB: a link that breaks costs little of what came.
+3. Whatever a part's beginnings, the whole is hashed before it gets the target's name.
+4. A link that breaks leaves the part. Bytes that are not those asked for, or not those signed, and a disk that is full remove it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from tuf.api.exceptions import LengthOrHashMismatchError
+from tuf.api.metadata import TargetFile
+
+from edge_runtime.room import FULL
+from edgeloop.errors import NoRoom, TrustError
+
+FIRST_RANGE, LARGEST_RANGE = 64 * 1024, 1024 * 1024
+
+
+def download(read: Callable[[int, int], bytes], target: TargetFile, destination: Path) -> None:
+    """Bring a target to `destination`, by what is left of an earlier try and the ranges that are missing.
+
+    Args:
+        read: gives so many bytes of the target from a position.
+
+    Raises:
+        TrustError: what came is not what was signed.
+        NoRoom: the disk is full.
+        StoreError: as `read`.
+    """
+    part = part_of(target, destination)
+    try:
+        with part.open("ab") as file:
+            _complete(file, read, target)
+        with part.open("rb") as file:
+            verify(target, file)
+        durable_replace(part, destination)
+    except TrustError:
+        part.unlink()  # going on from wrong bytes would fail for ever
+        raise
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        part.unlink(missing_ok=True)  # the events that are to come need the room more
+        raise NoRoom(f"the disk is full: {target.path} was given up.", remedy="It is tried again.") from error
+
+
+def part_of(target: TargetFile, destination: Path) -> Path:
+    """Where a target that is to be `destination` is while it is not complete."""
+    return destination.with_name(f"{target.hashes['sha256']}.part")
+
+
+def _complete(file: IO[bytes], read: Callable[[int, int], bytes], target: TargetFile) -> None:
+    size = FIRST_RANGE
+    while (at := file.tell()) < target.length:
+        asked = min(size, target.length - at)
+        found = read(at, asked)
+        if len(found) != asked:
+            raise TrustError(
+                f"the store has {len(found)} bytes of {target.path} where {asked} were signed, from byte {at} on.",
+                remedy="Publish it again.",
+            )
+        file.write(found)
+        file.flush()
+        size = min(2 * size, LARGEST_RANGE)
+
+
+def verify(target: TargetFile, content: bytes | IO[bytes]) -> None:
+    """Demand that `content` is what was signed. Raises `TrustError`."""
+    try:
+        target.verify_length_and_hashes(content)
+    except LengthOrHashMismatchError as error:
+        raise TrustError(
+            f"{target.path} is not what was signed: {error}.", remedy="The running model goes on."
+        ) from error
+
+
+def durable_write(path: Path, content: bytes) -> None:
+    """Write a file so that after a power cut it is whole, or as it was before."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(content)
+        durable_replace(part, path)
+    except OSError:
+        with contextlib.suppress(OSError):  # of a full disk: give the room back
+            part.unlink(missing_ok=True)
+        raise
+
+
+def durable_replace(part: Path, destination: Path) -> None:
+    """Move a finished file to its name so that after a power cut it is whole or not there."""
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(destination)
+    folder = os.open(destination.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
