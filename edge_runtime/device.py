@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edge_runtime.budget import Budget
 from edge_runtime.history import History
 from edge_runtime.releases import Release, keep_only
 from edge_runtime.rows import count_of, encode, encode_many
-from edge_runtime.settings import DeviceSettings, hold, kept_rollout, read_settings
+from edge_runtime.settings import DeviceSettings, hold, kept_rollout, read_settings, without_budgets
 from edge_runtime.shipper import ship
 from edge_runtime.slots import Judgement, Slots
 from edge_runtime.spool import Spool
@@ -65,6 +66,8 @@ class Device:
         self._encoder = settings.schema.encoder()
         self._uploaded = int(spool.get("uploaded", "0"))
         self._downloaded = int(spool.get("downloaded", "0"))
+        self._shipping = spool.get("shipping", "")
+        self._budget = Budget(settings.section, spool.get("allowance", ""), clock())
         self._release: Release | None = None
         self._fault = ""
         self._lock = threading.RLock()
@@ -99,7 +102,7 @@ class Device:
             ConfigError: there is no device in `home`, or another process runs it.
             DataError: its state cannot be opened.
         """
-        with cls._held(home, store, clock) as device:
+        with cls._held(home, read_settings(home), store, clock) as device:
             device._start()
             try:
                 yield device
@@ -111,14 +114,14 @@ class Device:
     @classmethod
     @contextmanager
     def visit(cls, home: Path, store: DeviceStore | None = None, *, clock: Clock = system_clock) -> Iterator[Device]:
-        """The device in `home` to ship, poll and report by `store`, such as a stick, or to be rolled back; and not to predict.
+        """The device in `home` to ship, poll and report by `store`, a stick, or to be rolled back; and not to predict.
 
-        It is no start of the release on probation, so however it ends that is no crash of it.
+        A stick has no budgets. It is no start of the release on probation, so however it ends that is no crash of it.
 
         Raises:
             as `open`.
         """
-        with cls._held(home, store, clock) as device:
+        with cls._held(home, without_budgets(read_settings(home)), store, clock) as device:
             device._recall()
             if judgement := device._slots.on_visit():
                 device._history.say(judgement.state, judgement.reason, judgement.release)
@@ -126,9 +129,8 @@ class Device:
 
     @classmethod
     @contextmanager
-    def _held(cls, home: Path, store: DeviceStore | None, clock: Clock) -> Iterator[Device]:
+    def _held(cls, home: Path, settings: DeviceSettings, store: DeviceStore | None, clock: Clock) -> Iterator[Device]:
         """The device in `home`, for this process alone."""
-        settings = read_settings(home)
         with hold(home), closing(Spool(home / "state.sqlite", settings.section, clock())) as spool:
             device = cls(home, settings, spool, clock)
             device._store = store
@@ -253,13 +255,17 @@ class Device:
         return succeeded and self._history.last.state != "no-store"
 
     def ship(self) -> None:
-        """Put everything spooled into the inbox. Raises as `shipper.ship`; what is not acknowledged stays."""
+        """Put what is spooled into the inbox, as far as the budgets allow. Raises as `shipper.ship`; what is not acknowledged stays."""
         self._spool.flush()
         try:
-            for sent in ship(self._spool, self._open_store(), self.settings, self._clock()):
+            for sent in ship(self._spool, self._open_store(), self.settings, self._budget, self._clock):
                 self._uploaded += sent
+            self._shipping = self._budget.closed(self._clock()) if self._spool.spooled else ""
+        except EdgeloopError as error:
+            self._shipping = error.message
+            raise
         finally:
-            self._spool.put(uploaded=self._uploaded)
+            self._spool.put(uploaded=self._uploaded, shipping=self._shipping)
 
     def poll(self, *, downloading: Callable[[], None] = lambda: None) -> None:
         """Ask which release to run; a new one is verified, self-tested and put on probation.
@@ -371,6 +377,7 @@ class Device:
                 steps=self._history.steps,
                 verified_at=self._trusted.verified_at,
                 stale=self._rollout is not None and self._trusted.over(self._rollout.max_offline_days),
+                shipping=self._shipping,
             )
 
     @property

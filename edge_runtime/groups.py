@@ -3,6 +3,9 @@
 A group has a level, which doubles each time it is thinned. Thinning keeps one of every two events by lot; the `weight` of the
 survivors doubles, so that sums over weights stay unbiased (Horvitz and Thompson 1952). The events that were least to be expected,
 rare classes and low confidence, are spared at first: whom a lot may take can depend on anything but the lot.
+
+No group reaches over another. A *run* is the groups between two cuts; no batch and no group has events of two runs, for what was
+between them is in a batch already, and batches do not overlap either.
 """
 
 from __future__ import annotations
@@ -44,6 +47,36 @@ HEADSTART = 8
 ROW = 40
 """Bytes that SQLite takes for a group beside its content, with its place in the index; of a lone event that is a quarter."""
 
+OLDEST = """
+SELECT first_seq FROM groups
+WHERE first_seq < coalesce((SELECT min(seq) FROM cuts WHERE seq > (SELECT min(first_seq) FROM groups)), 1e18)
+ORDER BY first_seq LIMIT ?
+"""
+"""The groups of the first run, forwards."""
+
+NEWEST = """
+SELECT first_seq FROM groups
+WHERE first_seq >= coalesce((SELECT max(seq) FROM cuts WHERE seq <= (SELECT max(first_seq) FROM groups)), 0)
+ORDER BY first_seq DESC LIMIT ?
+"""
+"""The groups of the last run, backwards."""
+
+_LOWEST = """
+WITH lowest AS (SELECT first_seq AS begin FROM groups ORDER BY weight, first_seq LIMIT 1)
+SELECT first_seq, weight, content FROM groups, lowest
+WHERE first_seq >= begin AND first_seq < coalesce((SELECT min(seq) FROM cuts WHERE seq > begin), 1e18)
+ORDER BY first_seq
+"""
+"""From the first group of the lowest level to the end of its run."""
+
+_DROP_CUTS = """
+DELETE FROM cuts WHERE NOT EXISTS (
+    SELECT 1 FROM groups WHERE first_seq < cuts.seq
+    AND first_seq >= coalesce((SELECT max(lower.seq) FROM cuts AS lower WHERE lower.seq < cuts.seq), 0)
+)
+"""
+"""A cut under which nothing waits, down to the next one, parts nothing."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Event]).decode
 
@@ -81,18 +114,42 @@ class Portion(NamedTuple):
     freed: int
 
 
+def take_out(connection: sqlite3.Connection, events: Sequence[Event]) -> int | None:
+    """Take `events`, the first or the last of a run, out of the groups; the bytes freed, or None if they are not as they were."""
+    first, last = events[0].seq, events[-1].seq
+    (begin,) = connection.execute("SELECT max(first_seq) FROM groups WHERE first_seq <= ?", (first,)).fetchone()
+    groups = "FROM groups WHERE first_seq BETWEEN ? AND ?"
+    rows = connection.execute(f"SELECT weight, first_seq, content {groups}", (begin, last)).fetchall()
+    found = [(level, unpack(first_seq, content)) for level, first_seq, content in rows]
+    if [_same(e) for _, group in found for e in group if first <= e.seq <= last] != [_same(e) for e in events]:
+        return None
+    connection.execute(f"DELETE {groups}", (begin, last))
+    kept = 0
+    for level, group in found:
+        kept += insert(connection, [event for event in group if event.seq < first], level)
+        kept += insert(connection, [event for event in group if event.seq > last], level)
+    connection.execute("INSERT OR IGNORE INTO cuts VALUES (?)", (first,))
+    connection.execute(_DROP_CUTS)
+    return sum(len(content) + ROW for *_, content in rows) - kept
+
+
+def _same(event: Event) -> tuple[int, float]:
+    return event.seq, event.weight
+
+
 def thin(connection: sqlite3.Connection, size: int, lots: Lots) -> Portion:
     """Thin the oldest groups of the lowest level, up to about twice `size` events, and join what stays to one group.
+
+    Only neighbours of one run are joined.
 
     Raises:
         Damaged: one of them is; the transaction must be given up.
     """
-    lowest = (
-        "SELECT first_seq, weight, content FROM groups"
-        " WHERE weight = (SELECT min(weight) FROM groups) ORDER BY first_seq"
-    )
     events, taken, freed, level = list[Event](), list[tuple[int]](), 0, 0.0
-    for first_seq, level, content in connection.execute(lowest):  # noqa: B007 (it is one for all)
+    for first_seq, its, content in connection.execute(_LOWEST):
+        if taken and its != level:
+            break
+        level = its
         events += unpack(first_seq, content)
         taken.append((first_seq,))
         freed += len(content) + ROW

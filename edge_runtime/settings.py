@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,9 +25,12 @@ from edgeloop.errors import ConfigError, DataError
 from edgeloop.layout import check_id
 from edgeloop.rollout import RolloutDocument, decode_rollout
 from edgeloop.schema import FeatureSchema
+from edgeloop.window import Window
 
 SETTINGS_VERSION = 1
 ROLLOUT_FILE = "rollout.json"
+
+_PARSERS: dict[type, Callable[[str], object]] = {Duration: Duration.parse, Window: Window.parse}
 
 
 class DeviceSettings(msgspec.Struct, frozen=True):
@@ -67,7 +70,7 @@ def read_settings(home: Path) -> DeviceSettings:
     path = home / "settings.json"
     try:
         settings = msgspec.json.decode(
-            path.read_bytes(), type=DeviceSettings, dec_hook=lambda _, text: Duration.parse(text)
+            path.read_bytes(), type=DeviceSettings, dec_hook=lambda kind, text: _PARSERS[kind](text)
         )
     except OSError as error:
         raise ConfigError(
@@ -79,6 +82,12 @@ def read_settings(home: Path) -> DeviceSettings:
         ) from error
     check_id("device id", settings.device)
     return settings
+
+
+def without_budgets(settings: DeviceSettings) -> DeviceSettings:
+    """The same, but for what limits the use of a link."""
+    section = msgspec.structs.replace(settings.section, upload_mb_per_day=0.0, window=Window())
+    return msgspec.structs.replace(settings, section=section)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The shipper: seals what waits and puts it into the inbox, batch by batch.
+"""The shipper: seals what waits and puts it into the inbox, batch by batch, as far as the budgets allow.
 
 A PUT is create-only. “Already exists” is an acknowledgement: the name holds the digest of the bytes, so what is there is what
 was sent, and only the reply was lost.
@@ -9,41 +9,56 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
+from edge_runtime.budget import Budget
+from edge_runtime.groups import Event
 from edge_runtime.settings import DeviceSettings
 from edge_runtime.spool import SealedBatch, Spool
+from edgeloop.clock import Clock
 from edgeloop.errors import AlreadyExists
 from edgeloop.layout import BatchName, Layout
 from edgeloop.store import DeviceStore
 
 
-def ship(spool: Spool, store: DeviceStore, settings: DeviceSettings, now: datetime) -> Iterator[int]:
-    """Ship everything that is in the spool; the bytes of each batch once it is acknowledged.
+def ship(spool: Spool, store: DeviceStore, settings: DeviceSettings, budget: Budget, clock: Clock) -> Iterator[int]:
+    """Ship everything that is in the spool and may go; the bytes of each batch once it is acknowledged.
 
     Raises:
         StoreError: the store failed; what was acknowledged before stays so, the rest waits.
         DataError: the disk failed; what is not written down as acknowledged is sent again.
     """
     layout = Layout(settings.loop)
-    for batch in _batches(spool, settings, now):
+    for batch in _batches(spool, settings, budget, clock):
         with contextlib.suppress(AlreadyExists):
             store.create(layout.batch(settings.device, BatchName.parse(batch.name)), batch.content)
-        spool.acknowledge(batch)
+        spool.acknowledge(batch, allowance=budget.spend(len(batch.content), clock()))
         yield len(batch.content)
 
 
-def _batches(spool: Spool, settings: DeviceSettings, now: datetime) -> Iterator[SealedBatch]:
-    while True:
-        if (batch := spool.waiting()) is None:
-            events = spool.oldest(settings.section.batch_events)
-            if not events:
-                return
-            from edge_runtime.sealing import seal_batch  # Arrow is half of a device's memory: only when there is work
+def _batches(spool: Spool, settings: DeviceSettings, budget: Budget, clock: Clock) -> Iterator[SealedBatch]:
+    """A sealed batch that waits, or the next one. What is new goes at once for the first time, and then by full batches: what
+    comes in while much goes up is not to go as many small ones."""
+    size, at_once = settings.section.batch_events, True
+    while not budget.closed(clock()):
+        if (batch := spool.waiting()) is not None:
+            yield batch
+            continue
+        events = _pick(spool, size, at_once)
+        if not events:
+            return
+        from edge_runtime.sealing import seal_batch  # Arrow is half of a device's memory: only when there is work
 
-            batch = seal_batch(events, settings, spool.epoch, spool.shed, now)
-            spool.seal(batch, events[-1].seq)
-        yield batch
+        at_once = at_once and not spool.newest_next
+        spool.seal(seal_batch(events, settings, spool.epoch, spool.shed, clock()), events)
+
+
+def _pick(spool: Spool, size: int, at_once: bool) -> list[Event]:
+    if spool.newest_next:
+        newest = spool.newest(size)
+        if at_once or len(newest) == size:
+            return newest
+    return spool.oldest(size)
 
 
 def backoff(failures: int, *, base: float = 1.0, limit: float = 900.0) -> timedelta:

@@ -7,7 +7,7 @@ Rules:
    durability = "event" every event is a group of its own.
 3. Sealing makes the bytes of a batch once, in the transaction that takes its events out of the groups. Every retry sends
    those bytes under that name. It happens just before shipping: what waits for a link stays in groups, where rule 4 can
-   reach it.
+   reach it. Batches are of the newest events and of the oldest by turns, across restarts too, and never overlap.
 4. Over the disk budget the groups of the lowest level are thinned (`groups.py`), until a quarter of the budget is free; what
    goes is counted in `shed`. The lowest first, because an outage would else leave the newest events and next to nothing of its
    beginning: this way no level is over twice that of an even sample of all of it. Rare classes and low confidence go last.
@@ -33,7 +33,7 @@ from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 
-from edge_runtime.groups import ROW, Damaged, Event, halve, insert, new_lots, thin, unpack
+from edge_runtime.groups import NEWEST, OLDEST, ROW, Damaged, Event, halve, insert, new_lots, take_out, thin, unpack
 from edge_runtime.state import StateFile
 from edgeloop.clock import EPOCH_0
 from edgeloop.config import DeviceSection
@@ -165,33 +165,50 @@ class Spool:
             self._failures, self.fault = 0, ""
             return True
 
+    @property
+    def newest_next(self) -> bool:
+        """Whether the next batch is to be of the newest events, and not of the oldest."""
+        return self.get("newest_next", "1") == "1"
+
     def oldest(self, count: int) -> list[Event]:
-        """The first `count` events, or all there are, that are in groups and not yet sealed. Raises `DataError`."""
-        found: list[Event] = []
+        """The first `count` events that are in groups, or fewer if no batch may have more of them. Raises `DataError`."""
+        return [event for group in self._groups(OLDEST, count) for event in group][:count]
+
+    def newest(self, count: int) -> list[Event]:
+        """The last `count` events that are in groups, or fewer if no batch may have more of them. Raises `DataError`."""
+        return [event for group in reversed(self._groups(NEWEST, count)) for event in group][-count:]
+
+    def _groups(self, query: str, count: int) -> list[list[Event]]:
+        found, events = list[list[Event]](), 0
         with self._state.lock:
             # No group is empty. Of a device that writes each event by itself there can be a million.
-            for (first_seq,) in self._state.rows("SELECT first_seq FROM groups ORDER BY first_seq LIMIT ?", count):
+            for (first_seq,) in self._state.rows(query, count):
                 ((content,),) = self._state.rows("SELECT content FROM groups WHERE first_seq = ?", first_seq)
                 try:
-                    found += unpack(first_seq, content)
+                    found.append(unpack(first_seq, content))
                 except Damaged:
                     self._set_aside("groups", "first_seq", first_seq)
-                if len(found) >= count:
+                    continue
+                events += len(found[-1])
+                if events >= count:
                     break
-        return found[:count]
+        return found
 
-    def seal(self, batch: SealedBatch, last_seq: int) -> None:
-        """Put `batch` in the place of all grouped events up to `last_seq`, in one transaction. Raises `DataError`."""
+    def seal(self, batch: SealedBatch, events: Sequence[Event]) -> bool:
+        """Put `batch` in the place of its `events`, as `oldest` or `newest` gave them, in one transaction.
+
+        False, and nothing happened, if some of them were shed meanwhile. Raises `DataError`.
+        """
         with self._state.lock:
             with self._state.transaction() as connection:
-                rows = connection.execute(
-                    "SELECT first_seq, weight, content FROM groups WHERE first_seq <= ? ORDER BY first_seq", (last_seq,)
-                ).fetchall()
-                rest = [e for first_seq, _, content in rows for e in unpack(first_seq, content) if e.seq > last_seq]
-                connection.execute("DELETE FROM groups WHERE first_seq <= ?", (last_seq,))
-                added = insert(connection, rest, rows[-1][1]) + len(batch.content)
-                connection.execute("INSERT INTO batches VALUES (?, ?, ?)", (batch.name, batch.events, batch.content))
-            self._bytes += added - sum(len(content) + ROW for *_, content in rows)
+                freed = take_out(connection, events)
+                if freed is not None:
+                    connection.execute(
+                        "INSERT INTO batches VALUES (?, ?, ?)", (batch.name, batch.events, batch.content)
+                    )
+                    _set(connection, {"newest_next": int(not self.newest_next)})
+            self._bytes += 0 if freed is None else len(batch.content) - freed
+        return freed is not None
 
     def waiting(self) -> SealedBatch | None:
         """The oldest sealed batch that is not acknowledged. Raises `DataError`."""
@@ -203,12 +220,12 @@ class Spool:
                 self._set_aside("batches", "name", batch.name)
         return None
 
-    def acknowledge(self, batch: SealedBatch) -> None:
-        """Forget a batch that is in the store. Raises `DataError`; it is then sent, and acknowledged, again."""
+    def acknowledge(self, batch: SealedBatch, **values: object) -> None:
+        """Forget a batch that is in the store, and keep values with that. Raises `DataError`; it is then sent, and acknowledged, again."""
         with self._state.lock:
             with self._state.transaction() as connection:
                 connection.execute("DELETE FROM batches WHERE name = ?", (batch.name,))
-                _set(connection, {"acked": self.acked + batch.events})
+                _set(connection, {**values, "acked": self.acked + batch.events})
             self.acked += batch.events
             self._bytes -= len(batch.content)
 

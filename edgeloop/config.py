@@ -17,6 +17,7 @@ from edgeloop.duration import Duration
 from edgeloop.errors import ConfigError, DataError, EdgeloopError
 from edgeloop.layout import Layout, check_id
 from edgeloop.schema import FROM_TIME, Feature, FeatureSchema
+from edgeloop.window import Window
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
@@ -65,7 +66,7 @@ class Features(_Section, frozen=True, kw_only=True):
 
 
 class DeviceSection(_Section, frozen=True, kw_only=True):
-    """`[device]`: the spool and the runtime."""
+    """`[device]`: the spool, the link and the runtime."""
 
     durability: str = "group"
     flush_events: Positive = 512
@@ -73,6 +74,9 @@ class DeviceSection(_Section, frozen=True, kw_only=True):
     batch_events: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 300
     spool_mb: Amount = 50.0
     model_mb: Amount = 50.0
+    upload_mb_per_day: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    window: Window = Window()
+    request_deadline: Duration = Duration(seconds=60)
     threads: Positive = 1
     latency_budget_ms: Amount = 50.0
     probation_events: Positive = 24
@@ -205,6 +209,11 @@ def _decode(kind: type, value: Any) -> Any:
             return Duration.parse(value)
         except (EdgeloopError, AttributeError, TypeError) as error:
             raise ValueError(f"{value!r} is no duration; write a number and s, m, h, d or w, such as '14d'") from error
+    if kind is Window:
+        try:
+            return Window.parse(value)
+        except (EdgeloopError, TypeError) as error:
+            raise ValueError(f"{value!r} are no hours of the day; write them in UTC, such as '22:00-06:00'") from error
     raise NotImplementedError(kind)
 
 
@@ -268,6 +277,7 @@ def _mistakes(config: LoopConfig) -> list[tuple[str, str, str]]:
         ("training", ("every", "validation")),
         ("drift", ("window",)),
         ("table", ("interval",)),
+        ("device", ("request_deadline",)),
     ):
         for key in keys:
             length = getattr(getattr(config, section), key)

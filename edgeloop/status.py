@@ -32,9 +32,9 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     """What runs on a device, since when, and its books.
 
     In this epoch `produced` events got a sequence number; of these, `acked` are in the store, `shed` were dropped
-    for want of disk and `spooled` wait. `release` is a manifest digest, empty before the first release. `steps` are the
-    updater's last ones, oldest first. `verified_at` is when metadata was verified last, and `stale` says that this is longer ago
-    than the rollout allows.
+    for want of disk and `spooled` wait; `shipping` says why, if that is for a budget or for a fault. `release` is a manifest
+    digest, empty before the first release. `steps` are the updater's last ones, oldest first. `verified_at` is when metadata was
+    verified last, and `stale` says that this is longer ago than the rollout allows.
     """
 
     version: int
@@ -59,6 +59,7 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     steps: tuple[UpdateState, ...] = ()
     verified_at: Moment | None = None
     stale: bool = False
+    shipping: str = ""
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)

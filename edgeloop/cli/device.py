@@ -288,6 +288,7 @@ def _show(device: Device, json: bool) -> None:
         ("produced", found.produced),
         ("in the store", found.acked),
         ("waiting", found.spooled),
+        *([("shipping", found.shipping)] if found.shipping else []),
         ("shed", found.shed),
         ("last event", _moment(found.last_event)),
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime import spool as spool_module
+from edge_runtime.budget import Budget
 from edge_runtime.device import Device
 from edge_runtime.sealing import seal_batch
 from edge_runtime.settings import DeviceSettings
@@ -22,6 +23,7 @@ from tests.edge_runtime.test_spool import SCHEMA, open_spool, record
 from tests.site import START, make_site, readings
 
 SETTINGS = DeviceSettings(1, "pump", "d", "memory://", SCHEMA, DeviceSection())
+BUDGET = Budget(DeviceSection(), "", START)
 
 
 @contextmanager
@@ -114,12 +116,12 @@ def test_an_acknowledgement_that_cannot_be_written_is_not_believed(tmp_path: Pat
     events = spool.oldest(10)
     batch = seal_batch(events, SETTINGS, spool.epoch, 0, START)
     with locked(spool), pytest.raises(DataError, match="space on the disk"):
-        spool.seal(batch, events[-1].seq)
-    spool.seal(batch, events[-1].seq)
+        spool.seal(batch, events)
+    spool.seal(batch, events)
     with locked(spool), pytest.raises(DataError, match="cannot be written"):
-        list(ship(spool, store, SETTINGS, START))
+        list(ship(spool, store, SETTINGS, BUDGET, lambda: START))
     assert (spool.acked, spool.spooled) == (0, 20)
-    list(ship(spool, store, SETTINGS, START))
+    list(ship(spool, store, SETTINGS, BUDGET, lambda: START))
     assert (spool.acked, spool.spooled) == (20, 0)
     spool.close()
 
@@ -140,3 +142,17 @@ def test_a_device_on_a_full_disk_predicts_and_says_so(tmp_path: Path) -> None:
         last = status.produced
     with Device.inspect(site.directory / "devices/dev", clock=site.clock) as device:
         assert device.status().produced == last
+
+
+def test_what_waited_in_memory_and_is_thinned_again_goes_up_in_its_order(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, spool_mb=0.004, flush_events=10)
+    record(spool, 30)
+    with locked(spool):
+        record(spool, 400)  # its beginning weighs more than what was written before
+    spool.flush()
+    for _ in range(200):
+        record(spool, 10)
+        seqs = [event.seq for event in spool.oldest(10**6)]
+        assert seqs == sorted(seqs)
+    assert spool.shed
+    spool.close()

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ from edgeloop.schema import Feature, FeatureSchema
 from tests.site import START
 
 SCHEMA = FeatureSchema((Feature("a"),))
-DEVICE = DeviceSettings(1, "pump", "d", "memory://", SCHEMA, DeviceSection())
+SETTINGS = DeviceSettings(1, "pump", "d", "memory://", SCHEMA, DeviceSection())
 
 
 def open_spool(directory: Path, **section: object) -> Spool:
@@ -85,20 +87,68 @@ def test_one_thread_records_while_another_ships(tmp_path: Path) -> None:
 
 
 def ship_all(spool: Spool) -> list[int]:
-    """Seal and acknowledge everything; the sequence numbers, read back from the batches."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+    """Seal and acknowledge everything, the oldest first; the sequence numbers, read back from the batches."""
     found: list[int] = []
     while events := spool.oldest(10):
-        batch = seal_batch(events, DEVICE, spool.epoch, spool.shed, START)
-        assert batch.content == seal_batch(events, DEVICE, spool.epoch, spool.shed, START).content
-        spool.seal(batch, events[-1].seq)
-        waiting = spool.waiting()
-        assert waiting == batch
-        found += pq.read_table(pa.BufferReader(waiting.content))["seq"].to_pylist()
-        spool.acknowledge(waiting)
+        found += ship_batch(spool, events)
     return found
+
+
+def ship_batch(spool: Spool, events: list[Event]) -> list[int]:
+    batch = seal_batch(events, SETTINGS, spool.epoch, spool.shed, START)
+    assert batch.content == seal_batch(events, SETTINGS, spool.epoch, spool.shed, START).content
+    assert spool.seal(batch, events)
+    waiting = spool.waiting()
+    assert waiting == batch
+    spool.acknowledge(waiting)
+    found: list[int] = pq.read_table(pa.BufferReader(waiting.content))["seq"].to_pylist()
+    return found
+
+
+@given(st.lists(st.sampled_from(["record", "newest", "oldest", "crash"]), max_size=40), st.sampled_from([0.001, 50.0]))
+@settings(max_examples=80, deadline=None)
+def test_batches_of_the_newest_and_the_oldest_never_overlap(steps: list[str], spool_mb: float) -> None:
+    with TemporaryDirectory() as name:
+        directory, batches = Path(name), list[list[int]]()
+        spool = open_spool(directory, spool_mb=spool_mb)
+        for step in [*steps, *["newest", "oldest"] * 1000]:
+            if step == "record":
+                record(spool, 25)
+                spool.flush()
+            elif step == "crash":
+                spool._state.close()
+                spool = open_spool(directory, spool_mb=spool_mb)
+            elif events := spool.newest(10) if step == "newest" else spool.oldest(10):
+                batches.append(ship_batch(spool, events))
+                assert spool._bytes == spool._stored_bytes()
+            elif step == "oldest" and not spool.newest(1):
+                break
+        spool.flush()
+        numbers = [number for batch in sorted(batches) for number in batch]
+        assert numbers == sorted(set(numbers))  # each rises, and begins behind the end of the one before
+        assert len(numbers) == spool.acked == spool.produced - spool.shed
+        assert spool.shed == 0 or spool_mb < 1
+        spool.close()
+
+
+def test_a_batch_of_which_events_were_shed_meanwhile_is_not_sealed(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, spool_mb=0.004)
+    record(spool, 200)
+    spool.flush()
+    for pick in (spool.oldest, spool.newest):
+        events = pick(70)
+        batch = seal_batch(events, SETTINGS, spool.epoch, spool.shed, START)
+        spool._section = DeviceSection(spool_mb=0.001)
+        while {event.seq for event in events} <= {event.seq for event in spool.oldest(1000)}:
+            record(spool, 7)
+        spool._section, before = DeviceSection(), spool.oldest(1000)
+        assert not spool.seal(batch, events)
+        assert spool.oldest(1000) == before
+        assert spool.waiting() is None
+    numbers = ship_all(spool)
+    assert len(numbers) + spool.shed == spool.produced
+    assert spool.spooled == 0
+    spool.close()
 
 
 def test_over_the_budget_a_sample_stays_whose_weights_add_up(tmp_path: Path) -> None:
@@ -171,8 +221,8 @@ def test_the_budget_is_what_the_file_takes_also_of_single_events(tmp_path: Path)
 def test_a_damaged_group_or_batch_is_set_aside_and_declared_shed_and_the_rest_ships(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
     record(spool, 35)  # groups of 7
-    first = seal_batch(spool.oldest(7), DEVICE, spool.epoch, 0, START)
-    spool.seal(first, 7)
+    first = seal_batch(spool.oldest(7), SETTINGS, spool.epoch, 0, START)
+    assert spool.seal(first, spool.oldest(7))
     rot(spool, "UPDATE batches SET content = substr(content, 2)")
     rot(spool, "UPDATE groups SET content = substr(content, 2) WHERE first_seq = 15")
     assert ship_all(spool) == [*range(8, 15), *range(22, 36)]
