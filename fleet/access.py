@@ -1,0 +1,156 @@
+"""Who may do what in a MinIO: a user for each device, a policy for each loop.
+
+A policy names no device: `${aws:username}` holds each to what bears its own name, so a loop has one policy for any number of
+devices. A device may write into its inbox and its status, and read the releases: no listing, no delete, nothing of another.
+
+That an inbox is create-only is the device's habit and not the server's rule (MinIO has no condition for it): whoever has a
+device's credentials can overwrite that device's batches that wait. A name holds the digest of its bytes, so that is noticed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from minio import MinioAdmin
+from minio.credentials import EnvAWSProvider
+from minio.error import MinioAdminException
+from urllib3.exceptions import HTTPError
+
+from edgeloop.errors import ConfigError, NotFound, StoreError
+from edgeloop.layout import check_id
+
+
+class Access:
+    """The users and policies of one MinIO, for one bucket; made by `open_access`. Every method may raise `StoreError`."""
+
+    def __init__(self, admin: MinioAdmin, bucket: str, prefix: str) -> None:
+        self._admin, self._bucket, self._prefix = admin, bucket, prefix
+
+    def enrol(self, device: str, loop: str, secret: str) -> None:
+        """Make the user `device` with the policy of `loop`. Done again with the same secret, it changes nothing.
+
+        Raises:
+            ConfigError: the id is none that MinIO takes.
+        """
+        check_id("device id", device)
+        if len(device) < 3:
+            raise ConfigError(
+                f"device id {device!r} is too short: MinIO takes 3 letters or more.", remedy="Use another."
+            )
+        policy, policies = policy_name(loop), self.policies_of(device)
+        with _own_errors():
+            self._admin.policy_add(policy_name=policy, policy=device_policy(self._bucket, self._prefix, loop))
+            self._admin.user_add(access_key=device, secret_key=secret)
+            if policy not in policies:
+                self._admin.attach_policy(policies=[policy], user=device)
+
+    def rotate(self, device: str, secret: str) -> None:
+        """A new secret for an enrolled device; the old one is worth nothing from now on. Raises `NotFound`."""
+        if not self.policies_of(device):
+            raise _stranger(device)
+        with _own_errors():
+            self._admin.user_add(access_key=device, secret_key=secret)
+
+    def revoke(self, device: str) -> None:
+        """Remove the user: its credentials are worth nothing from now on. Raises `NotFound`."""
+        try:
+            with _own_errors():
+                self._admin.user_remove(access_key=device)
+        except NotFound as error:
+            raise _stranger(device) from error
+
+    def policies_of(self, device: str) -> list[str]:
+        """The policies of an enrolled device; none if it is not."""
+        try:
+            with _own_errors():
+                found = msgspec.json.decode(self._admin.user_info(access_key=device))
+        except NotFound:
+            return []
+        return [name for name in found.get("policyName", "").split(",") if name]
+
+
+def new_secret() -> str:
+    """A secret key of 40 characters, the most that S3 clients are used to."""
+    return secrets.token_urlsafe(30)
+
+
+def policy_name(loop: str) -> str:
+    """What the policy for the devices of `loop` is called."""
+    return f"edgeloop-{loop}"
+
+
+def device_policy(bucket: str, prefix: str, loop: str) -> dict[str, Any]:
+    """What a device of `loop` may do, as an IAM policy for MinIO; for AWS's IAM users it is the same.
+
+    Args:
+        prefix: of the store in the bucket, without slashes at its ends; may be empty.
+    """
+    root = f"arn:aws:s3:::{bucket}/{prefix}/" if prefix else f"arn:aws:s3:::{bucket}/"
+    own = f"{root}loops/{loop}"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["s3:PutObject"],
+                "Resource": [f"{own}/inbox/${{aws:username}}/*", f"{own}/status/${{aws:username}}.json"],
+            },
+            {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [f"{root}releases/*"]},
+        ],
+    }
+
+
+def open_access(store: str) -> Access:
+    """The users and policies of the MinIO that `store` is in, by the administrator's credentials in the environment.
+
+    Raises:
+        ConfigError: it is no bucket, or no endpoint is named.
+    """
+    parts, endpoint = urlsplit(store), urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ConfigError(
+            f"{store} is no bucket: only in one are devices kept apart.",
+            remedy="Use s3://bucket or s3://bucket/prefix.",
+        )
+    if not endpoint.netloc:
+        raise ConfigError(
+            "AWS_ENDPOINT_URL names no MinIO.",
+            remedy="Set it; with another S3, give each device credentials under the policy that `edgeloop device policy` prints.",
+        )
+    admin = MinioAdmin(endpoint=endpoint.netloc, credentials=EnvAWSProvider(), secure=endpoint.scheme == "https")
+    return Access(admin, parts.netloc, parts.path.strip("/"))
+
+
+def _stranger(device: str) -> NotFound:
+    return NotFound(f"{device} is not enrolled.", remedy="`edgeloop device enroll` enrols it.")
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    try:
+        yield
+    except MinioAdminException as error:
+        answer = _answer_of(error)
+        if "NoSuchUser" in answer.get("Code", ""):
+            raise NotFound(answer.get("Message", str(error))) from error
+        raise StoreError(
+            f"MinIO refused: {answer.get('Message', str(error))}",
+            remedy="Check that the credentials are an administrator's.",
+        ) from error
+    except (HTTPError, ValueError) as error:
+        raise StoreError(
+            f"MinIO could not be asked: {error}.", remedy="Check AWS_ENDPOINT_URL and the credentials."
+        ) from error
+
+
+def _answer_of(error: MinioAdminException) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(error._body, type=dict[str, str])
+    except msgspec.MsgspecError:
+        return {}
