@@ -27,7 +27,14 @@ from edge_runtime.budget import Budget
 from edge_runtime.history import History
 from edge_runtime.releases import Release, keep_only
 from edge_runtime.rows import count_of, encode, encode_many
-from edge_runtime.settings import DeviceSettings, hold, kept_rollout, read_settings, without_budgets
+from edge_runtime.settings import (
+    DeviceSettings,
+    hold,
+    kept_rollout,
+    read_credentials,
+    read_settings,
+    without_budgets,
+)
 from edge_runtime.shipper import ship
 from edge_runtime.slots import Judgement, Slots
 from edge_runtime.spool import Spool
@@ -444,5 +451,5 @@ class Device:
 
     def _open_store(self) -> DeviceStore:
         if self._store is None:
-            self._store = open_store(self.settings.store)
+            self._store = open_store(self.settings.store, read_credentials(self.home))
         return self._store

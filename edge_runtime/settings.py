@@ -1,12 +1,13 @@
 """A device's home directory: its settings, the root it trusts, and where everything else of it is.
 
-settings.json   what it is and where its store is
-root.json       the first TUF root, its trust anchor
-state.sqlite    spool, sequence, slots, what was refused
-models/         releases by manifest digest
-trust/          verified TUF metadata
-rollout.json    the rollout document that was verified last
-lock            held by the process that runs the device
+settings.json     what it is and where its store is
+credentials.json  what opens its store, if that is not in the environment
+root.json         the first TUF root, its trust anchor
+state.sqlite      spool, sequence, slots, what was refused
+models/           releases by manifest digest
+trust/            verified TUF metadata
+rollout.json      the rollout document that was verified last
+lock              held by the process that runs the device
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from edgeloop.errors import ConfigError, DataError
 from edgeloop.layout import check_id
 from edgeloop.rollout import RolloutDocument, decode_rollout
 from edgeloop.schema import FeatureSchema
+from edgeloop.store import Credentials
 from edgeloop.window import Window
 
 SETTINGS_VERSION = 1
@@ -44,8 +46,11 @@ class DeviceSettings(msgspec.Struct, frozen=True):
     section: DeviceSection
 
 
-def create_home(home: Path, settings: DeviceSettings, root: bytes) -> None:
+def create_home(home: Path, settings: DeviceSettings, root: bytes, credentials: Credentials | None = None) -> None:
     """Make a device's home directory, for its owner only.
+
+    Args:
+        credentials: for its store; from the environment of whoever runs it, if not given.
 
     Raises:
         ConfigError: there is a device in it already, it cannot be made, or the device id cannot be part of a path.
@@ -56,6 +61,8 @@ def create_home(home: Path, settings: DeviceSettings, root: bytes) -> None:
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(home / "root.json", root)
+        if credentials:
+            _write(home / "credentials.json", msgspec.json.encode(credentials))
         _write(home / "settings.json", msgspec.json.encode(settings, enc_hook=str))
     except OSError as error:
         raise ConfigError(f"{home} cannot be made: {error.strerror}.", remedy="Name another directory.") from error
@@ -69,9 +76,7 @@ def read_settings(home: Path) -> DeviceSettings:
     """
     path = home / "settings.json"
     try:
-        settings = msgspec.json.decode(
-            path.read_bytes(), type=DeviceSettings, dec_hook=lambda kind, text: _PARSERS[kind](text)
-        )
+        settings = msgspec.json.decode(path.read_bytes(), type=DeviceSettings, dec_hook=decode_setting)
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}.", remedy="Set the device up: `edgeloop device create`."
@@ -88,6 +93,33 @@ def without_budgets(settings: DeviceSettings) -> DeviceSettings:
     """The same, but for what limits the use of a link."""
     section = msgspec.structs.replace(settings.section, upload_mb_per_day=0.0, window=Window())
     return msgspec.structs.replace(settings, section=section)
+
+
+def decode_setting(kind: type, text: str) -> object:
+    """How msgspec reads the kinds in settings that are not its own. Raises `ConfigError`."""
+    return _PARSERS[kind](text)
+
+
+def adopt_credentials(home: Path, credentials: Credentials | None) -> None:
+    """Put new credentials into the place of the old, whole. Raises `ConfigError`."""
+    if credentials is None:
+        return
+    try:
+        _write(home / "credentials.json.part", msgspec.json.encode(credentials))
+        (home / "credentials.json.part").replace(home / "credentials.json")
+    except OSError as error:
+        raise ConfigError(f"{home} cannot be written: {error.strerror}.", remedy="Run as its owner.") from error
+
+
+def read_credentials(home: Path) -> Credentials | None:
+    """What opens the device's store; None if that is in the environment. Raises `ConfigError`: they cannot be read."""
+    path = home / "credentials.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Credentials)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{path} cannot be read.", remedy="Set the device up again from its bundle.") from error
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
+import msgspec
 import obstore
 from obstore.exceptions import (
     AlreadyExistsError,
@@ -187,12 +188,25 @@ class Store:
         raise ConfigError("a store in memory cannot hold the lake.", remedy="Use a directory or s3://bucket/prefix.")
 
 
-def open_store(url: str | Path) -> Store:
+class Credentials(msgspec.Struct, frozen=True):
+    """Where an S3 is, and who asks it."""
+
+    endpoint: str
+    region: str
+    access_key_id: str
+    secret_access_key: str
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.access_key_id})"  # a secret must not get into a log
+
+
+def open_store(url: str | Path, credentials: Credentials | None = None) -> Store:
     """Open the store at `url`.
 
     Args:
-        url: a directory (a path or `file://…`; it is made if missing), `memory://`, or `s3://bucket[/prefix]` with
-            `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_REGION` from the environment.
+        url: a directory (a path or `file://…`; it is made if missing), `memory://`, or `s3://bucket[/prefix]`.
+        credentials: for S3; from `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_REGION` in the
+            environment, if not given.
 
     Raises:
         ConfigError: the URL is of no known kind, or the directory cannot be made.
@@ -202,7 +216,7 @@ def open_store(url: str | Path) -> Store:
     if parts.scheme == "memory":
         return Store(MemoryStore(), text)
     if parts.scheme == "s3":
-        return _open_s3(text.rstrip("/"), parts.netloc, parts.path.strip("/"))
+        return _open_s3(text.rstrip("/"), parts.netloc, parts.path.strip("/"), credentials)
     if (directory := directory_of(text)) is not None:
         return _open_directory(directory)
     raise ConfigError(
@@ -218,25 +232,30 @@ def directory_of(url: str) -> Path | None:
     return Path(unquote(parts.path) if parts.scheme else url)
 
 
-def s3_settings() -> dict[str, Any]:
-    """The S3 client's settings from the environment, by obstore's names."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-    settings: dict[str, Any] = {"region": os.environ.get("AWS_REGION", "us-east-1")}
+def s3_settings(credentials: Credentials | None = None) -> dict[str, Any]:
+    """The S3 client's settings, by obstore's names; from the environment, if no `credentials` are given."""
+    given = _from_environment() if credentials is None else msgspec.structs.asdict(credentials)
+    endpoint = given.pop("endpoint")
+    settings: dict[str, Any] = {key: value for key, value in given.items() if value}
     if endpoint:
         settings["endpoint"] = endpoint
         settings["virtual_hosted_style_request"] = "false"
     if endpoint.startswith("http://"):
         settings["allow_http"] = "true"
-    for key in ("access_key_id", "secret_access_key", "session_token"):
-        if value := os.environ.get(f"AWS_{key.upper()}"):
-            settings[key] = value
     return settings
 
 
-def _open_s3(url: str, bucket: str, prefix: str) -> Store:
+def _from_environment() -> dict[str, str]:
+    keys = "access_key_id", "secret_access_key", "session_token"
+    found = {key: os.environ.get(f"AWS_{key.upper()}", "") for key in keys}
+    region = os.environ.get("AWS_REGION", "us-east-1")
+    return {"endpoint": os.environ.get("AWS_ENDPOINT_URL", ""), "region": region, **found}
+
+
+def _open_s3(url: str, bucket: str, prefix: str, credentials: Credentials | None) -> Store:
     if not bucket:
         raise ConfigError(f"store {url!r} names no bucket.", remedy="Use s3://bucket or s3://bucket/prefix.")
-    settings: Any = s3_settings()
+    settings: Any = s3_settings(credentials)
     client_options: Any = {"timeout": "60s"}
     if settings.pop("allow_http", None):
         client_options["allow_http"] = True

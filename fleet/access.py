@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from minio import MinioAdmin
-from minio.credentials import EnvAWSProvider
+from minio.credentials.providers import EnvAWSProvider
 from minio.error import MinioAdminException
 from urllib3.exceptions import HTTPError
 
@@ -112,19 +112,26 @@ def open_access(store: str) -> Access:
     Raises:
         ConfigError: it is no bucket, or no endpoint is named.
     """
-    parts, endpoint = urlsplit(store), urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
-    if parts.scheme != "s3" or not parts.netloc:
-        raise ConfigError(
-            f"{store} is no bucket: only in one are devices kept apart.",
-            remedy="Use s3://bucket or s3://bucket/prefix.",
-        )
+    bucket, prefix = bucket_of(store)
+    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
     if not endpoint.netloc:
         raise ConfigError(
             "AWS_ENDPOINT_URL names no MinIO.",
             remedy="Set it; with another S3, give each device credentials under the policy that `edgeloop device policy` prints.",
         )
     admin = MinioAdmin(endpoint=endpoint.netloc, credentials=EnvAWSProvider(), secure=endpoint.scheme == "https")
-    return Access(admin, parts.netloc, parts.path.strip("/"))
+    return Access(admin, bucket, prefix)
+
+
+def bucket_of(store: str) -> tuple[str, str]:
+    """Bucket and prefix of a store's URL. Raises `ConfigError`: it is in none."""
+    parts = urlsplit(store)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ConfigError(
+            f"{store} is no bucket: only in one are devices kept apart.",
+            remedy="Use s3://bucket or s3://bucket/prefix.",
+        )
+    return parts.netloc, parts.path.strip("/")
 
 
 def _stranger(device: str) -> NotFound:

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
     Source = tuple[Iterable[Reading], Callable[[Prediction], None]]
 
-app = typer.Typer(help="A device: on this machine, in a directory of its own.", no_args_is_help=True)
+app = typer.Typer(
+    help="A device: on this machine, in a directory of its own; and who may be one, at the centre.",
+    no_args_is_help=True,
+)
 
 Home = Annotated[Path, typer.Argument(metavar="HOME", help="The device's directory.")]
 MQTT_HELP = "Readings from a broker: mqtt://host:port/topic, or mqtts://… for TLS."
