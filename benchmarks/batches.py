@@ -1,4 +1,4 @@
-"""Bytes an event against gzipped JSON lines, and ingest against bare decoding of the same files."""
+"""Bytes an event against gzipped JSON lines of the same, and ingest against bare decoding of the same files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import gzip
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,12 +14,58 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.air_quality import batches, plain, read_example
+from edge_runtime.sealing import seal_batch
+from edge_runtime.settings import DeviceSettings
 from edge_runtime.spool import Event
+from edgeloop.schema import FeatureSchema
 from ingest.run import ingest
 from tests.ingest.batches import seal
 from tests.site import START, Site, make_site
 
 BATCHES, ROWS = 300, 300
+SIZES = {300: 60, 3_000: 10, 100_000: 1}
+"""Rows of a batch, and how many such batches."""
+
+
+def json_lines(events: Sequence[Event], content: bytes, schema: FeatureSchema) -> bytes:
+    """What the batch `content` says, in the words that one would use: an object a line."""
+    words = {k.decode(): v.decode() for k, v in pq.read_metadata(pa.BufferReader(content)).metadata.items()}
+    lines = [words]
+    for e in events:
+        latency = None if e.latency_us is None else float(f"{e.latency_us:.3g}")
+        line = {"seq": e.seq, "ts": e.ts, "release": e.release, "prediction": e.prediction}
+        line |= {"confidence": plain(e.confidence), "latency_us": latency, "weight": e.weight}
+        lines.append(line | dict(zip(schema.names, map(plain, e.inputs), strict=True)))
+    return "\n".join(map(json.dumps, lines)).encode()
+
+
+def sizes() -> None:
+    config, events = read_example()
+    settings = DeviceSettings(1, config.name, "Dongsi", "memory://", config.schema(), config.device)
+    print("bytes an event       batch   gzipped JSON lines   ratio   sealing, ms of CPU an event")
+    for rows, most in SIZES.items():
+        sealed = text = total = 0
+        seconds = 0.0
+        for chosen in batches(events, rows, most):
+            began = time.process_time()
+            batch = seal_batch(chosen, settings, 1, 0, START)
+            seconds += time.process_time() - began
+            sealed, total = sealed + len(batch.content), total + rows
+            text += len(gzip.compress(json_lines(chosen, batch.content, config.schema())))
+        print(
+            f"{rows:7,} rows {sealed / total:13.1f} {text / total:20.1f} {sealed / text:7.2f} {seconds / total * 1000:19.2f}"
+        )
+    where(events[:300], settings)
+
+
+def where(events: Sequence[Event], settings: DeviceSettings) -> None:
+    """Where the bytes of one batch are."""
+    content = seal_batch(events, settings, 1, 0, START).content
+    group = pq.read_metadata(pa.BufferReader(content)).row_group(0)
+    columns = {c.path_in_schema: c.total_compressed_size for c in map(group.column, range(group.num_columns))}
+    found = ", ".join(f"{name} {size}" for name, size in columns.items())
+    print(f"of {len(content)} bytes of {len(events)} rows: {found}, the rest {len(content) - sum(columns.values())}")
 
 
 def rows(first: int, draw: np.random.Generator) -> list[Event]:
@@ -51,28 +98,17 @@ def decode(site: Site) -> float:
 
 
 def main() -> None:
+    sizes()
     draw = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
         site = make_site(Path(name))
-        sealed = text = 0
         for i in range(BATCHES):
-            events = rows(1 + i * ROWS, draw)
-            path, content = seal(site, events)
-            site.store.create(path, content)
-            sealed += len(content)
-            lines = "\n".join(
-                json.dumps([e.seq, e.ts, e.release, e.prediction, e.confidence, e.latency_us, e.inputs]) for e in events
-            )
-            text += len(gzip.compress(lines.encode()))
+            site.store.create(*seal(site, rows(1 + i * ROWS, draw)))
         floor = decode(site)
         began = time.perf_counter()
         report = ingest(site.store, site.lake, site.config, START + timedelta(days=9))
         ours = time.perf_counter() - began
         assert report.rows == BATCHES * ROWS
-    events_total = BATCHES * ROWS
-    print(
-        f"bytes an event: batch {sealed / events_total:.1f}, gzipped JSON lines {text / events_total:.1f}, ratio {sealed / text:.2f}"
-    )
     print(f"{BATCHES} batches of {ROWS}: decode {floor:.2f} s, ingest {ours:.2f} s, ratio {ours / floor:.2f}")
 
 

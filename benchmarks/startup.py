@@ -1,7 +1,7 @@
 """A device's process, `edgeloop device run`, against the least that can predict: onnxruntime, numpy and a session.
 
 Seconds from the start of the process to its first answer, with a release in the home; memory after a thousand predictions, once the
-process has exchanged with its store; and what it takes of a core while it waits for readings.
+process has polled its store, and once it has sealed and shipped them; and what it takes of a core while it waits for readings.
 """
 
 from __future__ import annotations
@@ -48,6 +48,10 @@ class Run:
         """Its resident memory after a thousand predictions."""
         for line in self._lines[1:]:
             self._ask(line)
+        return self.resident()
+
+    def resident(self) -> float:
+        """Its resident memory now."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
@@ -81,6 +85,16 @@ def settled(site: Site) -> Path:
     return site.directory / "devices/bench"
 
 
+def after_shipping(run: Run, site: Site) -> float:
+    """Its resident memory once all that it predicted is in the store."""
+    inbox = site.directory / "store" / site.config.layout.inbox / "bench"
+    before = -1
+    while (batches := len(list(inbox.glob("*.parquet")))) != before or not batches:
+        before = batches
+        time.sleep(3)
+    return run.resident()
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         site = prepare(Path(name))
@@ -94,17 +108,22 @@ def main() -> None:
                 run = Run(*command)
                 first[name].append(run.first)
                 run.end()
-        memory = {}
+        memory, shipped = {}, {}
         for name, command in commands.items():
             run = Run(*command)
             time.sleep(1)
-            memory[name] = run.megabytes()
+            memory[name] = shipped[name] = run.megabytes()
             share = run.idle(IDLE) if name == "device run" else 0.0
             run.end()
+        run = Run(*commands["device run"], "--every", "1")
+        run.megabytes()
+        shipped["device run"] = after_shipping(run, site)
+        run.end()
     seconds = {name: median(times) for name, times in first.items()}
     print("                            floor   device run    ratio")
     print_line("first answer after, s", seconds)
     print_line("memory, MB", memory)
+    print_line("once it has shipped, MB", shipped)
     print(f"waiting for readings, `device run` takes {share:.2%} of a core")
 
 

@@ -44,12 +44,17 @@ def read_file(path: Path) -> Iterator[Reading]:
     """Readings from a Parquet or CSV file with a column `ts` and columns by feature name.
 
     Raises:
-        ConfigError: it has no column `ts`.
+        ConfigError: it has no column `ts`, or pyarrow is not installed.
         DataError: it cannot be read, or a `ts` is no time.
     """
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet as pq
+    try:
+        import pyarrow as pa
+        import pyarrow.csv
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "readings from a file need pyarrow, which is not installed.", remedy="pip install 'edgeloop[replay]'"
+        ) from error
 
     try:
         table = pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)

@@ -47,7 +47,7 @@ def _batches(spool: Spool, settings: DeviceSettings, budget: Budget, clock: Cloc
         events = _pick(spool, size, at_once)
         if not events:
             return
-        from edge_runtime.sealing import seal_batch  # Arrow is half of a device's memory: only when there is work
+        from edge_runtime.sealing import seal_batch  # only when there is work: the first answer needs none of it
 
         at_once = at_once and not spool.newest_next
         spool.seal(seal_batch(events, settings, spool.epoch, spool.shed, clock()), events)

@@ -1,6 +1,6 @@
 """The columns of events and labels, as Arrow schemas (docs/formats.md).
 
-Apart from `edgeloop.schema` because Arrow is half of a device's memory: only what seals or reads batches imports this.
+For the centre: Arrow would be half of a device's memory, so `edge_runtime.sealing` has the columns of a batch in its own words.
 """
 
 from __future__ import annotations

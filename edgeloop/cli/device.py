@@ -71,7 +71,8 @@ def create(
 def run(
     home: Home,
     replay: Annotated[
-        Path | None, typer.Option(help="Readings from a Parquet or CSV file; else JSON lines on stdin.")
+        Path | None,
+        typer.Option(help="Readings from a Parquet or CSV file (needs edgeloop[replay]); else JSON lines on stdin."),
     ] = None,
     mqtt: Annotated[str | None, typer.Option(metavar="URL", help=MQTT_HELP)] = None,
     answers: Answers = "",

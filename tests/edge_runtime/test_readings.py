@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,10 @@ def test_a_file_of_readings_that_cannot_be_read_is_said_so(tmp_path: Path) -> No
         list(read_file(tmp_path / "y.csv"))
     with pytest.raises(DataError, match="cannot be read"):
         list(read_file(tmp_path / "none.parquet"))
+
+
+def test_a_device_without_arrow_says_what_a_file_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match="need pyarrow") as caught:
+        list(read_file(tmp_path / "x.csv"))
+    assert "edgeloop[replay]" in caught.value.remedy

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.spool import Event
 from edgeloop.errors import DataError
-from edgeloop.events import LABELS
+from edgeloop.events import LABELS, batch_schema
 from ingest.check import check_batch, check_labels, read_batch
 from tests.ingest.batches import events as batch_events
 from tests.ingest.batches import named, seal
@@ -57,9 +59,20 @@ def test_batches_round_trip(site: Site, events: list[Event], epoch: int) -> None
     for column, name in (("seq", "seq"), ("release", "release"), ("prediction", "prediction"), ("weight", "weight")):
         assert rows[column].to_pylist() == [getattr(e, name) for e in events]
     assert rows["confidence"].to_pylist() == [e.confidence for e in events]
-    assert rows["latency_us"].to_pylist() == [e.latency_us for e in events]
+    assert [None if v is None else f"{v:.3g}" for v in rows["latency_us"].to_pylist()] == [
+        None if e.latency_us is None else f"{e.latency_us:.3g}" for e in events
+    ]
     for i, column in enumerate(site.config.schema().columns):
         assert rows[column].to_pylist() == [e.inputs[i] for e in events]
+
+
+def test_duckdb_reads_of_a_batch_what_arrow_reads(site: Site, tmp_path: Path) -> None:
+    _, content = seal(
+        site, [*batch_events(1, 200), *batch_events(300, 200, release="a" * 64, inputs=[None, 0.1, 2.0, 3.0])]
+    )
+    (tmp_path / "batch.parquet").write_bytes(content)
+    found = duckdb.read_parquet(str(tmp_path / "batch.parquet")).to_arrow_table()
+    assert found.cast(batch_schema(site.config.schema())).equals(read_batch(content, site.config))
 
 
 @given(rows=st.lists(st.tuples(st.text(max_size=60), micros, classes, micros), min_size=1, max_size=12))
