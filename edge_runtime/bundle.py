@@ -74,5 +74,5 @@ def unpack_bundle(path: Path, home: Path) -> DeviceSettings:
     if (home / "settings.json").exists() and read_settings(home).device == bundle.settings.device:
         adopt_credentials(home, bundle.credentials)
     else:
-        create_home(home, bundle.settings, bundle.root.encode(), bundle.credentials)
+        create_home(home, bundle.settings, bundle.root.encode(), credentials=bundle.credentials)
     return bundle.settings

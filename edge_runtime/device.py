@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,14 +23,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge_runtime.budget import Budget
+from edge_runtime.encoder import Encoder, Inputs, Tally, Values
 from edge_runtime.history import History
 from edge_runtime.releases import Release, keep_only
-from edge_runtime.rows import count_of, encode, encode_many
+from edge_runtime.rows import count_of, values_of, values_of_many
 from edge_runtime.settings import (
     DeviceSettings,
     hold,
     kept_rollout,
     read_credentials,
+    read_hash_key,
     read_settings,
     without_budgets,
 )
@@ -51,13 +52,16 @@ if TYPE_CHECKING:
 _MICROSECOND = timedelta(microseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The answer to one reading: class and its probability (None while there is no release), and the event's sequence number."""
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer to one reading: class and its probability, both None if there is none, and the event's sequence number.
+
+    `reason` says why there is none; it is empty if there is one.
+    """
 
     label: str | None
     confidence: float | None
     seq: int
+    reason: str = ""
 
 
 class Device:
@@ -70,7 +74,11 @@ class Device:
         self._slots = Slots(spool, settings.section, self._trusted)
         self._history = History(spool, clock, first="has not polled yet")
         self._rollout = kept_rollout(home)
-        self._encoder = settings.schema.encoder()
+        self._tally = Tally()
+        self._hash_key = b""
+        self._width = len(settings.schema.features)
+        self._encoder: Encoder | None = None
+        self._encoded: Release | None = None
         self._uploaded = int(spool.get("uploaded", "0"))
         self._downloaded = int(spool.get("downloaded", "0"))
         self._shipping = spool.get("shipping", "")
@@ -154,7 +162,7 @@ class Device:
         Args:
             reading: values by feature name, or an array of shape (d,), float32 or float64, in the schema's order, with the index
                 for a category and anything for what is from the time. What is missing (NaN in a row), of a wrong kind or out of
-                range is given to the model as missing, and all but the plainly missing is counted.
+                range is treated as the release that runs says, and counted.
             ts: when it was measured; now, if not given. Must carry a time zone.
 
         Raises:
@@ -162,9 +170,9 @@ class Device:
         """
         ts = self._clock() if ts is None else ts
         # A dict is what comes at every reading of most devices, and asking for more than its type would cost it.
-        row = self._encoder.encode(reading, ts) if type(reading) is dict else self._encode(reading, ts)
+        values = reading if type(reading) is dict else values_of(reading, self._width)
         with self._lock:
-            return self._answer((ts - EPOCH_0) // _MICROSECOND, row)
+            return self._answer((ts - EPOCH_0) // _MICROSECOND, values, ts)
 
     def predict_many(self, readings: Readings, *, ts: datetime | Sequence[datetime] | None = None) -> list[Prediction]:
         """Classify several readings, by one call of the runtime where that can be, and record an event each, in their order.
@@ -180,13 +188,12 @@ class Device:
             DataError: a reading is none, as in `predict`, or there are other than N times. No event is recorded.
         """
         times = self._times(count_of(readings), ts)
-        rows = encode_many(readings, times, self._encoder, len(self.settings.schema.features))
+        values = values_of_many(readings, len(times), self._width)
         ats = [(time - EPOCH_0) // _MICROSECOND for time in times]
         with self._lock:
-            return self._answer_many(ats, rows)
-
-    def _encode(self, reading: Reading, ts: datetime) -> list[float]:
-        return encode(reading, ts, self._encoder, len(self.settings.schema.features))
+            if self._release is None or self._slots.staged or not values:
+                return [self._answer(*found) for found in zip(ats, values, times, strict=True)]
+            return self._answer_many(self._release, ats, [self._encode(*v) for v in zip(values, times, strict=True)])
 
     def _times(self, count: int, ts: datetime | Sequence[datetime] | None) -> Sequence[datetime]:
         if ts is None or isinstance(ts, datetime):
@@ -197,50 +204,78 @@ class Device:
             )
         return ts
 
-    def _answer(self, at: int, row: list[float]) -> Prediction:
-        release = self._release
-        if release is None:
-            return Prediction(None, None, self._spool.record(at, None, None, None, None, row))
+    def _encode(self, values: Values, ts: datetime) -> Inputs:
+        """By the schema of the release that runs, which another may have replaced since the last reading."""
+        if self._encoder is None or self._encoded is not self._release:
+            self._encoder, self._encoded = self._make_encoder(), self._release
+        return self._encoder.encode(values, ts)
+
+    def _make_encoder(self) -> Encoder:
+        schema, release = self.settings.schema, self._release
+        # What is recorded has this device's columns, so of a release's schema only the policies may be others.
+        if release is not None and release.manifest.schema.digest == schema.digest:
+            schema = release.manifest.schema
+        return Encoder(schema, self._hash_key, self._tally)
+
+    def _answer(self, at: int, values: Values, ts: datetime) -> Prediction:
+        inputs = self._encode(values, ts)
+        # A release that fails on probation is put back, and the one before may treat the reading otherwise; both count it.
+        return self._predict(at, inputs) or self._answer(at, values, ts)
+
+    def _predict(self, at: int, inputs: Inputs) -> Prediction | None:
+        """The answer; None if the release failed over it, and another runs now."""
+        release, (row, kept, reason) = self._release, inputs
+        if release is None or reason:
+            return self._record_none(release, at, kept, reason or "there is no release yet")
         began = time.perf_counter()
         try:
             probabilities = release.model.probabilities(row)
         except Exception as error:  # a runtime's errors have no common base, and none of them may stop the device
-            return self._answer_without(release, error, at, row)
+            return self._blame(release, error, at, kept)
         latency = (time.perf_counter() - began) * 1e6
         if self._slots.staged:
             self._judge(self._slots.observe(probabilities, latency))
-        return self._record(release, probabilities, latency, at, row)
+        return self._record(release, probabilities, latency, at, kept)
 
-    def _answer_many(self, ats: list[int], rows: list[list[float]]) -> list[Prediction]:
-        release = self._release
-        if release is None or self._slots.staged or not rows:
-            return [self._answer(at, row) for at, row in zip(ats, rows, strict=True)]
+    def _answer_many(self, release: Release, ats: list[int], many: list[Inputs]) -> list[Prediction]:
+        rows = [row for row, _, reason in many if not reason]
         began = time.perf_counter()
         try:
-            batch = release.model.probabilities_many(rows)
+            batch = iter(release.model.probabilities_many(rows) if rows else ())
         except Exception:  # it may be one of the rows: each by itself, and what fails then is said
-            return [self._answer(at, row) for at, row in zip(ats, rows, strict=True)]
-        latency = (time.perf_counter() - began) * 1e6 / len(rows)
-        return [self._record(release, p, latency, at, row) for p, at, row in zip(batch, ats, rows, strict=True)]
+            return [found for at, inputs in zip(ats, many, strict=True) if (found := self._predict(at, inputs))]
+        latency = (time.perf_counter() - began) * 1e6 / max(1, len(rows))
+        return [
+            self._record_none(release, at, kept, reason)
+            if reason
+            else self._record(release, next(batch), latency, at, kept)
+            for at, (_, kept, reason) in zip(ats, many, strict=True)
+        ]
 
     def _record(
-        self, release: Release, probabilities: list[float], latency: float, at: int, row: list[float]
+        self, release: Release, probabilities: list[float], latency: float, at: int, kept: list[float]
     ) -> Prediction:
         confidence = max(probabilities)
         if confidence != confidence:
-            return Prediction(None, None, self._spool.record(at, release.sha256, None, None, latency, row))
+            return self._record_none(release, at, kept, "the model gave no number", latency)
         label = release.classes[probabilities.index(confidence)]
-        return Prediction(label, confidence, self._spool.record(at, release.sha256, label, confidence, latency, row))
+        return Prediction(label, confidence, self._spool.record(at, release.sha256, label, confidence, latency, kept))
 
-    def _answer_without(self, release: Release, error: Exception, at: int, row: list[float]) -> Prediction:
-        """The model failed: on probation the committed one answers in its place; else the event has no prediction."""
+    def _record_none(
+        self, release: Release | None, at: int, kept: list[float], reason: str, latency: float | None = None
+    ) -> Prediction:
+        ran = release.sha256 if release else None
+        return Prediction(None, None, self._spool.record(at, ran, None, None, latency, kept), reason)
+
+    def _blame(self, release: Release, error: Exception, at: int, kept: list[float]) -> Prediction | None:
+        """The model failed: on probation it is put back, and the committed one is to answer; else the event has no prediction."""
         reason = f"the model failed: {type(error).__name__}: {str(error)[:200]}"
         error.__traceback__ = None  # it holds the model in memory
         if self._slots.staged:
             self._judge(self._slots.roll_back(reason))
-            return self._answer(at, row)
+            return None
         self._fault = reason
-        return Prediction(None, None, self._spool.record(at, release.sha256, None, None, None, row))
+        return self._record_none(release, at, kept, reason)
 
     def flush(self) -> None:
         """Make every event recorded so far survive a power cut, if the disk does not fail."""
@@ -376,7 +411,10 @@ class Device:
                 on_probation=bool(self._slots.staged),
                 update=self._update_and_faults(),
                 refused=self._refused(),
-                invalid=dict(self._encoder.invalid),
+                invalid=dict(self._tally.invalid),
+                imputed=dict(self._tally.imputed),
+                clamped=dict(self._tally.clamped),
+                rejected=dict(self._tally.rejected),
                 uploaded_bytes=self._uploaded,
                 downloaded_bytes=self._downloaded,
                 runtime=release.runtime if release else "",
@@ -406,6 +444,8 @@ class Device:
         self._release = self._load_running(forget=False)
 
     def _start(self) -> None:
+        self._hash_key = read_hash_key(self.home, self.settings)
+        self._encoder = self._make_encoder()
         # Counted before anything is loaded: loading can end the process too.
         judgement = self._slots.on_start()
         self._history.note("idle", self._spool.set_aside or "just started")

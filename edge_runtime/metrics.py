@@ -74,11 +74,18 @@ def _books(status: DeviceStatus) -> Iterator[Metric]:
             f"edgeloop_{name}_bytes", f"Bytes {name}, of batches or releases.", count, unit="bytes"
         )
     invalid = CounterMetricFamily(
-        "edgeloop_invalid_values", "Values given to the model as missing, though they came.", labels=["feature"]
+        "edgeloop_invalid_values", "Values that came and were none, or out of range.", labels=["feature"]
     )
     for feature, count in status.invalid.items():
         invalid.add_metric([feature], count)
     yield invalid
+    treated = CounterMetricFamily(
+        "edgeloop_treated_values", "Bad values by what was done.", labels=["feature", "action"]
+    )
+    for action in ("imputed", "clamped", "rejected"):
+        for feature, count in getattr(status, action).items():
+            treated.add_metric([feature, action], count)
+    yield treated
 
 
 def _state(status: DeviceStatus, sickness: str) -> Iterator[Metric]:

@@ -6,14 +6,14 @@ Rows are told by their shape and dtype, as NumPy and what imitates it show them:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from edgeloop.errors import DataError
-from edgeloop.schema import Encoder
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from edge_runtime.encoder import Values
 
     Row = np.ndarray[Any, np.dtype[np.float32]] | np.ndarray[Any, np.dtype[np.float64]]
     Reading = Mapping[str, Any] | Row
@@ -23,8 +23,8 @@ _DTYPES = {"f": "float32", "d": "float64"}
 """By NumPy's one-letter codes: to ask for a dtype's name takes half as long as to predict."""
 
 
-def encode(reading: Reading, ts: datetime, encoder: Encoder, width: int) -> list[float]:
-    """The model's inputs for one reading.
+def values_of(reading: Reading, width: int) -> Values:
+    """A reading as the encoder takes it.
 
     Args:
         reading: values by feature name, or a row of shape (`width`,), float32 or float64.
@@ -33,27 +33,26 @@ def encode(reading: Reading, ts: datetime, encoder: Encoder, width: int) -> list
         DataError: it is neither.
     """
     if isinstance(reading, Mapping):
-        return encoder.encode(reading, ts)
-    return encoder.encode_row(_values(reading, (width,), "a mapping by feature name, or a row"), ts)
+        return reading
+    return _values(reading, (width,), "a mapping by feature name, or a row")
 
 
-def encode_many(readings: Readings, times: Sequence[datetime], encoder: Encoder, width: int) -> list[list[float]]:
-    """The model's inputs for several readings, one of `times` each.
+def values_of_many(readings: Readings, count: int, width: int) -> Sequence[Values]:
+    """The same of several.
 
     Args:
-        readings: an array of shape (N, `width`), float32 or float64, or a list with mappings or rows.
+        readings: an array of shape (`count`, `width`), float32 or float64, or a list with mappings or rows.
 
     Raises:
         DataError: it is neither.
     """
     if isinstance(readings, list | tuple):
-        return [encode(reading, ts, encoder, width) for reading, ts in zip(readings, times, strict=True)]
-    values = _values(readings, (len(times), width), "a list of mappings or rows, or an array")
-    return [encoder.encode_row(row, ts) for row, ts in zip(values, times, strict=True)]
+        return [values_of(reading, width) for reading in readings]
+    return _values(readings, (count, width), "a list of mappings or rows, or an array")
 
 
 def count_of(readings: Readings) -> int:
-    """How many readings there are; 0 for what is none, which `encode_many` then says."""
+    """How many readings there are; 0 for what is none, which `values_of_many` then says."""
     try:
         return len(readings)
     except TypeError:

@@ -3,6 +3,7 @@
 settings.json     what it is and where its store is
 credentials.json  what opens its store, if that is not in the environment
 root.json         the first TUF root, its trust anchor
+hash.key          what features are hashed with, if there are any such
 state.sqlite      spool, sequence, slots, what was refused
 models/           releases by manifest digest
 trust/            verified TUF metadata
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge_runtime.pseudonyms import check_key, read_key
 from edgeloop.config import DeviceSection
 from edgeloop.duration import Duration
 from edgeloop.errors import ConfigError, DataError
@@ -31,6 +33,7 @@ from edgeloop.window import Window
 
 SETTINGS_VERSION = 1
 ROLLOUT_FILE = "rollout.json"
+HASH_KEY = "hash.key"
 
 _PARSERS: dict[type, Callable[[str], object]] = {Duration: Duration.parse, Window: Window.parse}
 
@@ -46,16 +49,25 @@ class DeviceSettings(msgspec.Struct, frozen=True):
     section: DeviceSection
 
 
-def create_home(home: Path, settings: DeviceSettings, root: bytes, credentials: Credentials | None = None) -> None:
+def create_home(
+    home: Path,
+    settings: DeviceSettings,
+    root: bytes,
+    hash_key: bytes = b"",
+    credentials: Credentials | None = None,
+) -> None:
     """Make a device's home directory, for its owner only.
 
     Args:
+        hash_key: what all devices of the loop hash features with; empty if none is hashed.
         credentials: for its store; from the environment of whoever runs it, if not given.
 
     Raises:
-        ConfigError: there is a device in it already, it cannot be made, or the device id cannot be part of a path.
+        ConfigError: there is a device in it already, it cannot be made, the device id cannot be part of a path, or the key is
+            missing, too short or for nothing.
     """
     check_id("device id", settings.device)
+    check_key(settings.schema, hash_key)
     if (home / "settings.json").exists():
         raise ConfigError(f"{home} is the home of a device already.", remedy="Name another directory.")
     try:
@@ -63,6 +75,8 @@ def create_home(home: Path, settings: DeviceSettings, root: bytes, credentials: 
         _write(home / "root.json", root)
         if credentials:
             _write(home / "credentials.json", msgspec.json.encode(credentials))
+        if hash_key:
+            _write(home / HASH_KEY, hash_key)
         _write(home / "settings.json", msgspec.json.encode(settings, enc_hook=str))
     except OSError as error:
         raise ConfigError(f"{home} cannot be made: {error.strerror}.", remedy="Name another directory.") from error
@@ -169,6 +183,11 @@ def kept_rollout(home: Path) -> RolloutDocument | None:
     with suppress(OSError, DataError):
         return decode_rollout((home / ROLLOUT_FILE).read_bytes())
     return None
+
+
+def read_hash_key(home: Path, settings: DeviceSettings) -> bytes:
+    """What features are hashed with; empty if none is. Raises `ConfigError`."""
+    return read_key(home / HASH_KEY) if settings.schema.hashed else b""
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -7,16 +7,17 @@ that `edgeloop init` writes and in docs/loop.md.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 
 from edgeloop.duration import Duration
 from edgeloop.errors import ConfigError, DataError, EdgeloopError
 from edgeloop.layout import Layout, check_id
-from edgeloop.schema import FROM_TIME, Feature, FeatureSchema
+from edgeloop.schema import FROM_TIME, Feature, FeatureSchema, Kind, Outside
 from edgeloop.window import Window
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -57,12 +58,22 @@ class Label(_Section, frozen=True, kw_only=True):
 
 
 class Features(_Section, frozen=True, kw_only=True):
-    """`[features]`: the inputs of the model, in the order numbers, categories, from_time."""
+    """`[features]`: the inputs of the model, in the order numbers, categories, hashed, from_time."""
 
     numbers: tuple[str, ...] = ()
     categories: dict[str, tuple[str, ...]] = {}
+    hashed: tuple[str, ...] = ()
     from_time: tuple[str, ...] = ()
     ranges: dict[str, tuple[float, float]] = {}
+    missing: dict[str, float | str] = {}
+    outside: dict[str, str] = {}
+
+
+class Privacy(_Section, frozen=True, kw_only=True):
+    """`[privacy]`: what does not leave a device, or less exactly."""
+
+    drop: tuple[str, ...] = ()
+    round: dict[str, float] = {}
 
 
 class DeviceSection(_Section, frozen=True, kw_only=True):
@@ -149,6 +160,7 @@ class LoopConfig(_Section, frozen=True, kw_only=True):
     loop: Loop
     label: Label
     features: Features
+    privacy: Privacy = Privacy()
     table: Table = Table()
     device: DeviceSection = DeviceSection()
     training: Training = Training()
@@ -166,12 +178,32 @@ class LoopConfig(_Section, frozen=True, kw_only=True):
         return Layout(self.loop.name)
 
     def schema(self) -> FeatureSchema:
-        """The features in the order of the model's inputs."""
+        """The features in the order of the model's inputs. Raises `ConfigError` if there is none, or one contradicts itself."""
         spec = self.features
-        numbers = (Feature(n, "number", (), *spec.ranges.get(n, (None, None))) for n in spec.numbers)
-        categories = (Feature(n, "category", tuple(c)) for n, c in spec.categories.items())
-        from_time = (Feature(kind, kind) for kind in FROM_TIME if kind in spec.from_time)
-        return FeatureSchema((*numbers, *categories, *from_time))
+        from_time = [kind for kind in FROM_TIME if kind in spec.from_time]
+        return FeatureSchema(
+            (
+                *(self._feature(name, "number") for name in spec.numbers),
+                *(self._feature(name, "category", values) for name, values in spec.categories.items()),
+                *(self._feature(name, "hashed") for name in spec.hashed),
+                *(self._feature(kind, kind) for kind in from_time),
+            )
+        )
+
+    def _feature(self, name: str, kind: Kind, categories: tuple[str, ...] = ()) -> Feature:
+        spec, privacy = self.features, self.privacy
+        low, high = spec.ranges.get(name, (-math.inf, math.inf))
+        return Feature(
+            name,
+            kind,
+            categories,
+            minimum=None if low == -math.inf else low,
+            maximum=None if high == math.inf else high,
+            step=privacy.round.get(name),
+            dropped=name in privacy.drop,
+            missing=spec.missing.get(name),
+            outside=cast(Outside, spec.outside.get(name)),
+        )
 
 
 def read_loop(path: str | Path) -> LoopConfig:
@@ -197,7 +229,11 @@ def parse_loop(content: bytes | str, where: str = "loop.toml") -> LoopConfig:
         raise ConfigError(f"{where}: {_explain(str(error))}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{where} is not valid TOML: {error}.", remedy="Mend the line it names.") from error
-    for key, wrong, remedy in _mistakes(config):
+    try:
+        found = _mistakes(config)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.message}", remedy=error.remedy) from error
+    for key, wrong, remedy in found:
         if wrong:
             raise ConfigError(f"{where}: {key} {wrong}.", remedy=remedy)
     return config
@@ -253,9 +289,7 @@ def _mistakes(config: LoopConfig) -> list[tuple[str, str, str]]:
         names = config.schema().names
     except DataError as error:
         return [("loop.name", f"is {config.loop.name!r}", error.remedy)]
-    except ConfigError as error:
-        return [("features", f"cannot be used: {error.message.rstrip('.')}", error.remedy)]
-    found += _label_mistakes(config.label, names) + _feature_mistakes(config.features)
+    found += _label_mistakes(config.label, names) + _feature_mistakes(config.features, config.privacy)
     check(
         not (config.table.device and config.table.devices), "table.devices", "is set beside table.device", "Keep one."
     )
@@ -285,19 +319,29 @@ def _mistakes(config: LoopConfig) -> list[tuple[str, str, str]]:
     return found
 
 
-def _feature_mistakes(features: Features) -> list[tuple[str, str, str]]:
-    from_time, ranges, categories = features.from_time, features.ranges, features.categories
-    unknown = [n for n in from_time if n not in FROM_TIME]
-    strangers = [n for n in ranges if n not in features.numbers]
+def _feature_mistakes(features: Features, privacy: Privacy) -> list[tuple[str, str, str]]:
+    """What the schema does not say: names that are none of its."""
+    numbers = features.numbers
+    every = {*numbers, *features.categories, *features.hashed, *features.from_time}
     return [
-        *(("features.from_time", f"has {n!r}", f"Choose from {', '.join(FROM_TIME)}.") for n in unknown),
-        *(("features.ranges", f"has {n!r}", "Name one of features.numbers.") for n in strangers),
         *(
-            (f"features.ranges.{n}", f"is [{low}, {high}]", "Give [lowest, highest].")
-            for n, (low, high) in ranges.items()
-            if not low < high
+            (key, f"has {n!r}", remedy)
+            for key, given, known, remedy in (
+                ("features.from_time", features.from_time, FROM_TIME, f"Choose from {', '.join(FROM_TIME)}."),
+                ("features.ranges", features.ranges, numbers, "Name one of features.numbers."),
+                ("features.outside", features.outside, numbers, "Name one of features.numbers."),
+                ("features.missing", features.missing, every, "Name one of the loop's features."),
+                ("privacy.round", privacy.round, numbers, "Name one of features.numbers."),
+                ("privacy.drop", privacy.drop, every, "Name one of the loop's features."),
+            )
+            for n in given
+            if n not in known
         ),
-        *((f"features.categories.{n}", "is empty", "List its values.") for n, v in categories.items() if not v),
+        *(
+            (f"features.categories.{n}", "is empty", "List its values.")
+            for n, v in features.categories.items()
+            if not v
+        ),
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from edgeloop.errors import DataError
+from edgeloop.errors import ConfigError, DataError
 from edgeloop.schema import FeatureSchema
 
 MANIFEST_VERSION = 1
@@ -130,7 +130,7 @@ def decode_document(content: bytes, kind: type[T], version: int, what: str) -> T
                 remedy="Upgrade edgeloop here.",
             )
         return msgspec.convert(found, kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ConfigError) as error:  # features can contradict themselves
         raise DataError(
             f"{what} cannot be read: {error}.", remedy="It is torn or of another kind; look at its source."
         ) from error

@@ -1,4 +1,4 @@
-"""The features of a loop: their names, order, kinds and ranges, and how a reading becomes a model's input.
+"""The features of a loop: their names, order, kinds and ranges, and what is done with a value that is none.
 
 A device, the lake and a trainer all use this one definition, so a feature is computed once, on the device,
 and the model is trained on the very numbers that it will be given.
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+import struct
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -22,17 +21,32 @@ EVENT_SCHEMA = 1
 """Version of the event columns in a batch (docs/formats.md)."""
 
 LARGEST = 3.4028234663852886e38
-"""The largest float32. What is over it, infinity too, is no input of a model and counts as missing."""
+"""The largest float32. What is over it, infinity too, is no input of a model and is out of range."""
 
-Kind = Literal["number", "category", "hour", "weekday", "month"]
+STEPS = 2**22
+"""How many steps a rounded number may be from zero: farther out, float32 cannot hold one multiple apart from the next."""
+
+SMALLEST_STEP = 1e-30
+
+REJECT = "reject"
+
+Kind = Literal["number", "category", "hashed", "hour", "weekday", "month"]
+Outside = Literal["clamp", "reject"] | None
 FROM_TIME: tuple[Kind, ...] = ("hour", "weekday", "month")
 
 
 class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     """One input of a model.
 
-    `kind` is `number`; `category` (the input is the index in `categories`); or `hour`, `weekday`, `month`, taken
-    from the event's time in UTC. `minimum` and `maximum` are inclusive; a number outside counts as missing.
+    What it is: `kind` is `number`; `category` (the input is the index in `categories`); `hashed`, a pseudonym of any text or
+    number; or `hour`, `weekday`, `month`, taken from the event's time in UTC. `minimum` and `maximum` are inclusive. A number is
+    rounded to the nearest multiple of `step`, if there is one. One that is `dropped` is for the model alone: events have null.
+
+    How a value that is none is treated, which a release may bring anew: `missing` is what the model is given for it (of a category:
+    its name), or "reject" for no prediction; None for NaN. `outside` is what becomes of a number out of range; None for missing.
+
+    Raises:
+        ConfigError: these do not fit together; it names the key in `loop.toml`.
     """
 
     name: str
@@ -40,97 +54,92 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     categories: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    step: float | None = None
+    dropped: bool = False
+    missing: float | str | None = None
+    outside: Outside = None
+
+    def __post_init__(self) -> None:
+        for key, wrong, remedy in filter(None, (_wrong_range(self), _wrong_missing(self), _wrong_outside(self))):
+            raise ConfigError(f"{key}.{self.name} {wrong}.", remedy=remedy)
 
     @property
     def column(self) -> str:
         """Its column in batches and in the lake: `f_` and the name with all but letters and digits replaced."""
         return "f_" + re.sub(r"[\W_]+", "_", self.name).strip("_")
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and the highest number in range, widened to the nearest float32: rows of float32 hold no nearer one."""
+        reach = LARGEST if self.step is None else STEPS * self.step
+        low = -reach if self.minimum is None else max(self.minimum, -reach)
+        high = reach if self.maximum is None else min(self.maximum, reach)
+        return min(low, float32(low)), max(high, float32(high))
 
-class Encoder:
-    """Turns readings into rows of float32, counting what was missing or out of range.
-
-    Made once for a schema; `encode` allocates nothing but the list it returns.
-    """
-
-    def __init__(self, features: Iterable[Feature]) -> None:
-        self._steps = [
-            (
-                i,
-                f.name,
-                f.kind,
-                {c: float(k) for k, c in enumerate(f.categories)},
-                -LARGEST if f.minimum is None else f.minimum,
-                LARGEST if f.maximum is None else f.maximum,
-            )
-            for i, f in enumerate(features)
-        ]
-        self.invalid: dict[str, int] = {}
-
-    def encode(self, reading: Mapping[str, Any], ts: datetime) -> list[float]:
-        """One row for `reading` (name to value) taken at `ts`.
-
-        Missing, unknown, non-numeric and out-of-range values become NaN; all but the plainly missing
-        (absent, None, NaN) are counted in `invalid` by feature name.
-        """
-        row = []
-        for _, name, kind, categories, low, high in self._steps:
-            if kind == "number":
-                row.append(self._number(name, reading.get(name), low, high))
-            elif kind == "category":
-                row.append(self._category(name, reading.get(name), categories))
-            else:
-                row.append(_from_time(kind, ts))
-        return row
-
-    def encode_row(self, values: Sequence[float | None], ts: datetime) -> list[float]:
-        """One row for `values` in the schema's order, as long as it; a category is given as its index.
-
-        What is from the time is taken from `ts`, whatever is in its place. Else as `encode`: NaN is missing; infinity, what is
-        out of range and what is no index of a category are missing too, and counted.
-        """
-        row = []
-        for (_, name, kind, categories, low, high), value in zip(self._steps, values, strict=True):
-            if kind == "number":
-                row.append(self._number(name, value, low, high))
-            elif kind == "category":
-                row.append(self._index(name, value, len(categories)))
-            else:
-                row.append(_from_time(kind, ts))
-        return row
-
-    def _number(self, name: str, value: Any, low: float, high: float) -> float:
-        if value is None:
-            return math.nan
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            return self._count(name)
-        if low <= number <= high:
-            return number
-        return number if number != number else self._count(name)
-
-    def _category(self, name: str, value: Any, categories: Mapping[str, float]) -> float:
-        if value is None:
-            return math.nan
-        code = categories.get(value if isinstance(value, str) else str(value))
-        return self._count(name) if code is None else code
-
-    def _index(self, name: str, value: float | None, count: int) -> float:
-        if value is None or value != value:
-            return math.nan
-        return value if 0 <= value < count and value == int(value) else self._count(name)
-
-    def _count(self, name: str) -> float:
-        self.invalid[name] = self.invalid.get(name, 0) + 1
-        return math.nan
+    def multiples(self, step: float) -> tuple[int, int]:
+        """The lowest and the highest number whose product with `step` is, as float32, in range; the highest is less if there is none."""
+        low, high = self.bounds
+        lowest, highest = round(low / step), round(high / step)
+        lowest += float32(lowest * step) < float32(low)
+        highest -= float32(highest * step) > float32(high)
+        return lowest, highest
 
 
-def _from_time(kind: Kind, ts: datetime) -> float:
-    utc = ts.astimezone(UTC)
-    if kind == "hour":
-        return float(utc.hour)
-    return float(utc.weekday()) if kind == "weekday" else float(utc.month)
+def float32(number: float) -> float:
+    """The float32 nearest to `number`, infinite if it is over the largest."""
+    try:
+        found: float = struct.unpack("f", struct.pack("f", number))[0]
+    except OverflowError:
+        return math.copysign(math.inf, number)
+    return found
+
+
+Mistake = tuple[str, str, str]
+"""A key of `loop.toml`, what is wrong with it, and the remedy."""
+
+
+def _wrong_range(feature: Feature) -> Mistake | None:
+    step, shown, (low, high) = feature.step, f"[{feature.minimum}, {feature.maximum}]", feature.bounds
+    first = -LARGEST if feature.minimum is None else feature.minimum
+    last = LARGEST if feature.maximum is None else feature.maximum
+    if not first < last or (step is None and low > high):
+        return "features.ranges", f"is {shown}", "Give [lowest, highest]."
+    if step is None:
+        return None
+    if not SMALLEST_STEP <= step <= 1 / SMALLEST_STEP:
+        return "privacy.round", f"is {step}", f"Give a step from {SMALLEST_STEP} to {1 / SMALLEST_STEP}, such as 0.5."
+    lowest, highest = feature.multiples(step)
+    if lowest > highest:
+        wrong = f"is {step}, which has no multiple in the range {shown} and within {STEPS:,} steps of zero"
+        return "privacy.round", wrong, "Give another step."
+    return None
+
+
+def _wrong_missing(feature: Feature) -> Mistake | None:
+    given, (low, high) = feature.missing, feature.bounds
+    match feature.kind:
+        case _ if given is None:
+            return None
+        case "number":
+            good = given == REJECT if isinstance(given, str) else low <= given <= high
+            remedy = f"Give a number from {low:g} to {high:g}, or 'reject'."
+        case "category":
+            good = (given == REJECT) != (given in feature.categories)
+            remedy = f"Give 'reject' or, if none of them is called that, one of {', '.join(feature.categories)}."
+        case "hashed":
+            good, remedy = given == REJECT, "No pseudonym can be made up: give 'reject', or take it out."
+        case _:
+            good, remedy = False, "What is taken from the time is never missing: take it out."
+    return None if good else ("features.missing", f"is {given!r}", remedy)
+
+
+def _wrong_outside(feature: Feature) -> Mistake | None:
+    key = "features.outside"
+    if feature.outside not in (None, "clamp", REJECT):
+        return key, f"is {feature.outside!r}", "Give 'clamp' or 'reject'."
+    if feature.outside == "clamp" and feature.minimum is None and feature.maximum is None:
+        return key, "is 'clamp', and there is no range", f"Give features.ranges.{feature.name} = [lowest, highest]."
+    return None
 
 
 class FeatureSchema(msgspec.Struct, frozen=True, dict=True):
@@ -143,12 +152,13 @@ class FeatureSchema(msgspec.Struct, frozen=True, dict=True):
             raise ConfigError("the loop has no features.", remedy="List at least one under [features].")
         seen: dict[str, str] = {}
         for feature in self.features:
-            clash = seen.setdefault(feature.column.lower(), feature.name)
-            if clash is not feature.name or feature.column == "f_":
+            column = feature.column.lower()
+            if column in seen or column == "f_":
                 raise ConfigError(
-                    f"features {clash!r} and {feature.name!r} would share the column {feature.column!r}.",
+                    f"features {seen.get(column, feature.name)!r} and {feature.name!r} would share the column {feature.column!r}.",
                     remedy="Rename one of them.",
                 )
+            seen[column] = feature.name
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -159,9 +169,12 @@ class FeatureSchema(msgspec.Struct, frozen=True, dict=True):
         return tuple(f.column for f in self.features)
 
     @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the canonical JSON: two schemas are interchangeable if and only if it is equal."""
-        return sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+    def hashed(self) -> tuple[str, ...]:
+        """The names of the features that need a key to be hashed with."""
+        return tuple(f.name for f in self.features if f.kind == "hashed")
 
-    def encoder(self) -> Encoder:
-        return Encoder(self.features)
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON without policies: two schemas are interchangeable if and only if it is equal."""
+        what = FeatureSchema(tuple(msgspec.structs.replace(f, missing=None, outside=None) for f in self.features))
+        return sha256(msgspec.json.encode(what, order="sorted")).hexdigest()

@@ -35,6 +35,9 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     for want of disk and `spooled` wait; `shipping` says why, if that is for a budget or for a fault. `release` is a manifest
     digest, empty before the first release. `steps` are the updater's last ones, oldest first. `verified_at` is when metadata was
     verified last, and `stale` says that this is longer ago than the rollout allows.
+
+    By feature, of values that came to the process that runs: `invalid`, which were none or out of range, whatever then became of
+    them; `imputed` in their place or in that of missing ones, `clamped` into the range, `rejected` with their reading.
     """
 
     version: int
@@ -60,6 +63,9 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     verified_at: Moment | None = None
     stale: bool = False
     shipping: str = ""
+    imputed: dict[str, int] = {}
+    clamped: dict[str, int] = {}
+    rejected: dict[str, int] = {}
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)

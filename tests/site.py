@@ -25,6 +25,7 @@ from fleet.keys import create_keys
 from fleet.repository import initialise
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
+HASH_KEY = b"the key of all devices of a loop"
 
 LOOP = """
 version = 1
@@ -78,10 +79,9 @@ class Site:
     def home(self, device: str, store: str = "") -> Path:
         """The home of a device, set up."""
         home = self.directory / "devices" / device
-        settings = DeviceSettings(
-            1, self.config.name, device, store or self.store.url, self.config.schema(), self.config.device
-        )
-        create_home(home, settings, self.root)
+        schema = self.config.schema()
+        settings = DeviceSettings(1, self.config.name, device, store or self.store.url, schema, self.config.device)
+        create_home(home, settings, self.root, HASH_KEY if schema.hashed else b"")
         return home
 
     def open(self, device: str) -> Device:

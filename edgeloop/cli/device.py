@@ -50,8 +50,15 @@ def create(
     store: StoreUrl,
     device: Annotated[str, typer.Option(help="The device's id.")],
     root: Annotated[Path, typer.Option(help="The root that `edgeloop fleet init --root` wrote.")],
+    hash_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="What the loop's hashed features are hashed with, the same on all its devices."
+        ),
+    ] = None,
 ) -> None:
-    """Set a device up: its settings and the root it trusts."""
+    """Set a device up: its settings, the root it trusts, and the key that it hashes with if there is anything to hash."""
+    from edge_runtime.pseudonyms import read_key
     from edge_runtime.settings import SETTINGS_VERSION, DeviceSettings, create_home
 
     config = read_loop(loop)
@@ -63,7 +70,7 @@ def create(
         schema=config.schema(),
         section=config.device,
     )
-    create_home(home, settings, _read_root(root))
+    create_home(home, settings, _read_root(root), read_key(hash_key) if hash_key else b"")
     err.print(f"{device} is set up in {home}; run it with: edgeloop device run {home}", highlight=False)
 
 
@@ -276,7 +283,8 @@ def _read_root(path: Path) -> bytes:
 
 def _print_or_end(prediction: Prediction) -> None:
     try:
-        print(f"{prediction.seq}\t{prediction.label}\t{prediction.confidence}", flush=True)
+        words = (prediction.seq, prediction.label, prediction.confidence, *filter(None, (prediction.reason,)))
+        print(*words, sep="\t", flush=True)
     except BrokenPipeError:  # whoever read the answers has gone, which is no crash of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)

@@ -22,6 +22,7 @@ from edgeloop.config import LoopConfig
 from edgeloop.errors import DataError
 from edgeloop.events import LABELS, TIME
 from edgeloop.layout import safe_id
+from edgeloop.schema import FROM_TIME
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 NOT_A_VALUE = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?")
@@ -140,7 +141,7 @@ def read_history(paths: Sequence[str], config: LoopConfig) -> History:
     connection = open_table(paths)
     types = column_types(connection)
     schema = config.schema()
-    raw = [f for f in schema.features if f.kind in ("number", "category")]
+    raw = [f for f in schema.features if f.kind not in FROM_TIME]
     _demand_columns(config, [f.name for f in raw], types)
     notes: list[str] = []
     device = _device_sql(config)
@@ -283,7 +284,7 @@ def label_text(column: str, kind: str) -> str:
 
 def _feature_sql(name: str, kind: str, types: dict[str, str]) -> str:
     column = quote(name)
-    if kind == "category":
+    if kind in ("category", "hashed"):
         return f"{label_text(column, types[name])} AS {column}"
     if _numeric(types[name]) or types[name] == "BOOLEAN":
         return f"{column}::DOUBLE AS {column}"

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from secrets import token_bytes
 from typing import Protocol
 
 import numpy as np
@@ -129,6 +130,7 @@ class Play:
         self.lake = Lake(store, config.layout)
         self.story = Story()
         self._workdir = workdir
+        self._hash_key = token_bytes(32) if config.schema().hashed else b""
         self._owed = Owed()
         self._labels = history.labels(config.label.delay)
         self._labels = self._labels.filter(pc.less(self._labels["ts"], pa.scalar(scenario.end)))
@@ -160,7 +162,7 @@ class Play:
             schema=self.config.schema(),
             section=self.config.device,
         )
-        create_home(home, settings, root)
+        create_home(home, settings, root, self._hash_key)
         return home
 
     def _tick(self, fleet: Fleet, tick: Tick) -> None:

@@ -18,12 +18,13 @@ from edge_runtime.device import Device
 from edge_runtime.metrics import Metrics, listening
 from edge_runtime.pulse import Pulse
 from tests.edge_runtime.test_disk import disk_full, fill
-from tests.site import make_site, readings
+from tests.site import LOOP, make_site, readings
 
 
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[Device]:
-    with make_site(tmp_path).open("dev") as device:
+    policies = 'missing = {a = 0.5, b = "reject"}\n[features.categories]'
+    with make_site(tmp_path, LOOP.replace("[features.categories]", policies)).open("dev") as device:
         yield device
 
 
@@ -40,7 +41,9 @@ def samples(text: str) -> dict[str, float]:
     found = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            found[sample.name + "".join(sample.labels.get(key, "") for key in ("quantile", "feature"))] = sample.value
+            found[sample.name + "".join(sample.labels.get(key, "") for key in ("quantile", "feature", "action"))] = (
+                sample.value
+            )
     return found
 
 
@@ -60,6 +63,7 @@ def test_figures_are_those_of_the_status_and_of_the_loop(device: Device, tmp_pat
     assert code == 200
     assert found["edgeloop_events_produced_total"] == found["edgeloop_events_acknowledged_total"] == 10
     assert found["edgeloop_invalid_values_totala"] == found["edgeloop_readings_skipped_total"] == 1
+    assert found["edgeloop_treated_values_totalaimputed"] == found["edgeloop_treated_values_totalbrejected"] == 1
     assert found["edgeloop_prediction_seconds_count"] == 10
     assert 0 < found["edgeloop_prediction_seconds0.5"] <= found["edgeloop_prediction_seconds0.99"]
     assert found["edgeloop_uploaded_bytes_total"] > 0
