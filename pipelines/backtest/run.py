@@ -261,7 +261,7 @@ def _judge(play: Play, began: float) -> Outcome:
     )
     notes = [*play.history.notes, *story.failures]
     if without:
-        notes.append(f"{without} labelled events after the seed period had no model to answer them, and count as wrong")
+        notes.append(f"{without} labelled events after the seed period have no answer, and count as wrong")
     moved = story.statuses.values()
     summary = Summary(
         events=events,

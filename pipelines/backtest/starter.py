@@ -167,7 +167,7 @@ def _place_text(connection: duckdb.DuckDBPyConnection, name: str, found: Columns
     )
     values = [row[0] for row in connection.execute(query).fetchall()]
     if len(values) > MAX_CATEGORIES:
-        return f"it is text with more than {MAX_CATEGORIES} different values"
+        return f"it is text with more than {MAX_CATEGORIES} different values; features.hashed takes such as pseudonyms"
     found.categories[name] = values
     return ""
 
@@ -263,9 +263,20 @@ delay = "{delay}" # the truth comes this long after the event
 [features] # the model's inputs
 numbers = {_lines(columns.numbers)}
 from_time = {_toml(from_time)} # of "hour", "weekday", "month", in UTC
+# hashed = ["badge"] # any text or number as a pseudonym, made with the key of `edgeloop device create --hash-key`
 {f"{chr(10)}[features.categories] # text, by its place in the list{chr(10)}{categories}{chr(10)}" if categories else ""}
-# [features.ranges] # numbers outside count as missing
+# [features.ranges] # numbers outside count as missing …
 # temperature = [-40.0, 85.0]
+
+# [features.outside] # … or are treated so: "clamp" into the range, or "reject", no prediction for the reading
+# temperature = "clamp"
+
+# [features.missing] # what did not come, or is no value, is this for the model (of text: one of its values), or "reject"
+# temperature = 20.0
+
+# [privacy] # what does not leave a device, or less exactly
+# drop = ["location"] # for the model alone: events have null
+# round = {{ temperature = 0.5 }} # to the nearest multiple, for the model too
 
 [device]
 durability = "group" # "event": every event is on disk before predict returns

@@ -111,3 +111,23 @@ def test_what_the_system_refuses_is_said_in_a_sentence(
     }.items():
         assert edgeloop(monkeypatch, *arguments) == 2, arguments
         assert says in capsys.readouterr().err.replace("\n", ""), arguments
+
+
+def test_the_key_for_hashed_features_is_demanded_copied_and_never_shown(
+    tmp_path: Path, loop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop.write_text(LOOP.replace('from_time = ["hour"]', 'from_time = ["hour"]\nhashed = ["badge"]'))
+    root, key, home = tmp_path / "root.json", tmp_path / "hash.key", tmp_path / "home"
+    root.write_text("{}")
+    create = ("device", "create", home, loop, "--store", tmp_path / "s", "--device", "d", "--root", root)
+    assert edgeloop(monkeypatch, *create) == 2
+    assert "openssl rand -out hash.key 32" in " ".join(capsys.readouterr().err.split())
+    assert edgeloop(monkeypatch, *create, "--hash-key", key) == 2
+    assert "cannot be read" in " ".join(capsys.readouterr().err.split())
+    key.write_text("a key that nobody may see")
+    assert edgeloop(monkeypatch, *create, "--hash-key", key) == 0
+    assert (home / "hash.key").read_bytes() == key.read_bytes()
+    assert (home / "hash.key").stat().st_mode & 0o777 == 0o600
+    assert not [file for file in home.iterdir() if file.name != "hash.key" and b"nobody may see" in file.read_bytes()]
+    assert edgeloop(monkeypatch, "device", "status", home, "--json") == 0
+    assert "nobody may see" not in "".join(capsys.readouterr())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from edge_runtime.encoder import Encoder
 from edgeloop.config import parse_loop
 from edgeloop.errors import ConfigError, DataError
+from edgeloop.schema import Feature
 from pipelines.backtest.history import read_history, write_readings
 from pipelines.backtest.scenario import plan_scenario
 from pipelines.backtest.starter import starter_loop
@@ -213,6 +215,19 @@ def test_any_table_that_a_starter_takes_can_be_played(tmp_path: Path) -> None:
     row, _, _ = Encoder(config.schema()).encode({"hour": float("inf"), "a": 1e39, "b": -1e39}, START)
     assert row[:2] != [1e39, -1e39]
     assert all(math.isfinite(v) or math.isnan(v) for v in row)
+
+
+def test_what_a_starter_leaves_commented_out_can_be_taken_in(tmp_path: Path) -> None:
+    table = rows(400, temperature=lambda i: i % 50, location=lambda i: "xy"[i % 2], badge=lambda i: f"badge {i}")
+    path = write(tmp_path / "x.parquet", table)
+    text, notes = starter_loop([path], label="state", device="device", time="time")
+    assert any("'badge'" in note and "features.hashed" in note for note in notes)
+    commented = r"^# (?=hashed|temperature|drop|round|\[features|\[privacy)"
+    config = parse_loop(re.sub(commented, "", text, flags=re.MULTILINE))
+    features = {feature.name: feature for feature in config.schema().features}
+    assert features["temperature"] == Feature("temperature", "number", (), -40.0, 85.0, 0.5, False, 20.0, "clamp")
+    assert (features["location"].dropped, features["badge"].kind) == (True, "hashed")
+    assert read_history([path], config).table["badge"][3].as_py() == "badge 6"
 
 
 def test_a_starter_for_few_rows_asks_for_no_more_than_there_are(tmp_path: Path) -> None:
