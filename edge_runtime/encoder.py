@@ -2,7 +2,7 @@
 
 Rules:
 1. An input is a finite float32 in its feature's range, or NaN where the feature's policy lets the model see that it is missing.
-2. What was recorded is what the model was given, but for a feature that is dropped: of that, nothing is.
+2. What is recorded is what the model was given, but for a feature that is dropped: of that, nothing is.
 3. The raw value of a hashed or a rounded feature goes no farther than this module.
 """
 
@@ -49,8 +49,8 @@ class Encoder:
 
     def __init__(self, schema: FeatureSchema, key: bytes = b"", tally: Tally | None = None) -> None:
         check_key(schema, key)
-        self._refusals: list[str] = []
-        inputs = [_input(f, key, tally or Tally(), self._refusals) for f in schema.features]
+        tally, self._refusals = tally or Tally(), list[str]()
+        inputs = [_input(f, key, tally, self._refusals) for f in schema.features]
         self._by_name = [(f.name, i.read) for f, i in zip(schema.features, inputs, strict=True)]
         self._by_place = [i.read_place for i in inputs]
         self._dropped = [i for i, f in enumerate(schema.features) if f.dropped]
@@ -61,6 +61,7 @@ class Encoder:
         Missing is what is absent, None or NaN, is of a wrong kind, or is out of range and not clamped. What is from the time is taken
         from `ts`, whatever is in its place.
         """
+        self._refusals.clear()
         if isinstance(values, list):
             row = [read(value, ts) for read, value in zip(self._by_place, values, strict=True)]
         else:
@@ -75,9 +76,7 @@ class Encoder:
         return kept
 
     def _reason(self) -> str:
-        reason = f"rejected: {', '.join(self._refusals)}"
-        self._refusals.clear()
-        return reason
+        return f"rejected: {', '.join(self._refusals)}"
 
 
 class _Input:
