@@ -28,12 +28,12 @@ def pseudonym(value: Any, key: bytes) -> float:
     A number is the same however it is written: 17, 17.0 and "17".
 
     Raises:
-        TypeError, ValueError, OverflowError: `value` is neither, infinite, or has too many digits for Python to write.
+        TypeError, ValueError, OverflowError: `value` is neither, infinite, no Unicode, or has too many digits for Python to write.
     """
     text = _text(value)
     if not text:
         return math.nan
-    digest = hmac.digest(key, text.encode(errors="surrogatepass"), "sha256")
+    digest = hmac.digest(key, text.encode(), "sha256")
     return float(int.from_bytes(digest[:BYTES], "big"))
 
 

@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.encoder import Encoder, Tally
+from edge_runtime.pseudonyms import pseudonym
 from edgeloop.errors import ConfigError
 from edgeloop.schema import REJECT, STEPS, Feature, FeatureSchema
 
@@ -108,10 +109,25 @@ def test_what_was_given_once_is_given_again(feature: Feature, value: Any) -> Non
 
 @settings(deadline=None)
 @given(st.floats(1e-3, 1e3), st.integers(-STEPS, STEPS), st.floats(-0.49, 0.49))
-def test_a_number_is_rounded_to_the_nearest_multiple(step: float, multiple: int, off: float) -> None:
-    assume(abs(multiple) < STEPS)
-    found, _, _ = given_to_model(Feature("x", step=step), (multiple + off) * step)
-    assert found == multiple * step
+def test_a_number_is_rounded_to_the_nearest_multiple_which_float32_tells_from_the_next(
+    step: float, multiple: int, off: float
+) -> None:
+    assume(abs(multiple + off) <= STEPS)
+    feature = Feature("x", step=step)
+    assert given_to_model(feature, (multiple + off) * step)[0] == multiple * step
+    assert given_to_model(feature, float(np.float32(multiple * step)), by_place=True)[0] == multiple * step
+    assert np.float32(multiple * step) != np.float32((multiple + 1) * step)
+
+
+@settings(deadline=None)
+@given(features())
+def test_the_ends_of_a_range_are_in_it_also_as_float32(feature: Feature) -> None:
+    for end in filter(lambda end: end is not None, (feature.minimum, feature.maximum)):
+        tally = Tally()
+        if feature.bounds[0] <= end <= feature.bounds[1]:  # not cut off by how far float32 or a step reaches
+            assert not math.isnan(given_to_model(feature, end, tally=tally)[0])
+            assert not math.isnan(given_to_model(feature, float(np.float32(end)), tally=tally, by_place=True)[0])
+        assert not tally.invalid
 
 
 @pytest.mark.parametrize(
@@ -167,3 +183,14 @@ def test_the_model_sees_what_is_dropped_and_the_record_does_not() -> None:
     assert row == [1.5, 47.11, 12.0]
     assert [kept[0], *map(math.isnan, kept[1:])] == [1.5, True, True]
     assert not reason
+
+
+def test_a_hashed_feature_is_a_pseudonym_by_the_key_of_the_loop() -> None:
+    tally = Tally()
+    feature = Feature("x", "hashed")
+    assert given_to_model(feature, "ada")[0] == pseudonym("ada", KEY)
+    assert given_to_model(feature, 17.0, by_place=True)[0] == pseudonym("17", KEY)
+    assert all(
+        math.isnan(given_to_model(feature, value, tally=tally)[0]) for value in ("", None, "\ud800", [], math.inf)
+    )
+    assert tally.invalid == {"x": 3}
