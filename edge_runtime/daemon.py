@@ -7,6 +7,7 @@ prediction nor an input that is silent an exchange: one exchanges, the other has
 from __future__ import annotations
 
 import logging
+import random
 import threading
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -18,6 +19,9 @@ from edge_runtime.shipper import backoff
 
 PATIENCE = 10.0
 """Seconds that the last exchange may go without a batch acknowledged; what is left then waits in the spool."""
+
+JITTER = 0.2
+"""The share of the time between two exchanges by which it differs from case to case: devices are not to fall into step."""
 
 
 def serve(
@@ -33,10 +37,11 @@ def serve(
     """Predict every reading until there are no more, exchanging with the store meanwhile and at the end.
 
     After a failed exchange the next waits longer, with full jitter. An exception, Ctrl-C too, ends it without a last exchange.
-    Only a device that has no release yet, and so no predictions to give, waits for the first exchange.
+    A device that has no release yet, and so no predictions to give, exchanges first and waits for that; any other exchanges
+    for the first time at a random moment of `every`, or a fleet that gets its power back would do so all at once.
 
     Args:
-        every: how often to exchange.
+        every: how often to exchange; drawn anew each time, up to a fifth more or less.
         pulse: beats once a reading.
         exchanged: called after each exchange, on its thread.
         patience: seconds that the first exchange is waited for, and that the last may go without a batch acknowledged.
@@ -50,7 +55,7 @@ def serve(
     try:
         exchange.start()
         writer.start()
-        if not device.status().release:
+        if not exchange.first_pause:
             exchange.stepped.wait(patience)
         for ts, reading in readings:
             with pulse.beat():
@@ -68,7 +73,7 @@ class _Worker(threading.Thread):
 
     def __init__(self, device: Device) -> None:
         super().__init__(name=type(self).__name__, daemon=True)
-        self._device = device
+        self._device, self.first_pause = device, 0.0
         self.stepped, self._ending = threading.Event(), threading.Event()
         self._stopped = False
 
@@ -76,6 +81,7 @@ class _Worker(threading.Thread):
         raise NotImplementedError
 
     def run(self) -> None:
+        self._ending.wait(self.first_pause)
         while not self._stopped:
             last = self._ending.is_set()
             try:
@@ -97,12 +103,15 @@ class _Worker(threading.Thread):
 class _Exchange(_Worker):
     def __init__(self, device: Device, every: timedelta, exchanged: Callable[[], None]) -> None:
         super().__init__(device)
-        self._every, self._exchanged, self._failures = every, exchanged, 0
+        self._every, self._exchanged, self._failures = every.total_seconds(), exchanged, 0
+        self.first_pause = random.uniform(0, self._every) if device.status().release else 0.0
 
     def step(self) -> float:
         self._failures = 0 if self._device.exchange() else self._failures + 1
         self._exchanged()
-        return (backoff(self._failures) if self._failures else self._every).total_seconds()
+        if self._failures:
+            return backoff(self._failures).total_seconds()
+        return self._every * random.uniform(1 - JITTER, 1 + JITTER)
 
     def finish(self, patience: float) -> None:
         """One more exchange, and wait for it while it gets on."""

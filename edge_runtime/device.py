@@ -491,5 +491,7 @@ class Device:
 
     def _open_store(self) -> DeviceStore:
         if self._store is None:
-            self._store = open_store(self.settings.store, read_credentials(self.home))
+            self._store = open_store(
+                self.settings.store, read_credentials(self.home), deadline=self.settings.section.request_deadline
+            )
         return self._store

@@ -62,9 +62,10 @@ ORDER BY first_seq DESC LIMIT ?
 """The groups of the last run, backwards."""
 
 _LOWEST = """
-WITH lowest AS (SELECT first_seq AS begin FROM groups ORDER BY weight, first_seq LIMIT 1)
-SELECT first_seq, weight, content FROM groups, lowest
-WHERE first_seq >= begin AND first_seq < coalesce((SELECT min(seq) FROM cuts WHERE seq > begin), 1e18)
+SELECT first_seq, weight, content FROM groups
+WHERE first_seq >= (SELECT first_seq FROM groups ORDER BY weight, first_seq LIMIT 1)
+AND first_seq < coalesce(
+    (SELECT min(seq) FROM cuts WHERE seq > (SELECT first_seq FROM groups ORDER BY weight, first_seq LIMIT 1)), 1e18)
 ORDER BY first_seq
 """
 """From the first group of the lowest level to the end of its run."""

@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -33,6 +33,13 @@ from edgeloop.errors import AlreadyExists, ConfigError, NotFound, PreconditionFa
 
 if TYPE_CHECKING:
     from obstore import GetOptions
+    from obstore.store import RetryConfig
+
+DEADLINE = timedelta(seconds=60)
+"""For a request to S3."""
+
+CONNECT = timedelta(seconds=5)
+"""For the name of a store to be looked up and a connection to it made, of a request's deadline."""
 
 _NOT_IN_A_DIRECTORY = frozenset("%[]\\^|")
 """deltalake takes a directory's path for a URL and does not escape these (1.6.6); all others were tried and work."""
@@ -200,13 +207,15 @@ class Credentials(msgspec.Struct, frozen=True):
         return f"Credentials({self.access_key_id})"  # a secret must not get into a log
 
 
-def open_store(url: str | Path, credentials: Credentials | None = None) -> Store:
+def open_store(url: str | Path, credentials: Credentials | None = None, *, deadline: timedelta = DEADLINE) -> Store:
     """Open the store at `url`.
 
     Args:
         url: a directory (a path or `file://…`; it is made if missing), `memory://`, or `s3://bucket[/prefix]`.
         credentials: for S3; from `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_REGION` in the
             environment, if not given.
+        deadline: for each request to S3, from connecting to the last byte of the reply. What failed is tried again only before it
+            is over, so that whatever the store does a call ends within twice this.
 
     Raises:
         ConfigError: the URL is of no known kind, or the directory cannot be made.
@@ -216,7 +225,7 @@ def open_store(url: str | Path, credentials: Credentials | None = None) -> Store
     if parts.scheme == "memory":
         return Store(MemoryStore(), text)
     if parts.scheme == "s3":
-        return _open_s3(text.rstrip("/"), parts.netloc, parts.path.strip("/"), credentials)
+        return _open_s3(text.rstrip("/"), parts.netloc, parts.path.strip("/"), credentials, deadline)
     if (directory := directory_of(text)) is not None:
         return _open_directory(directory)
     raise ConfigError(
@@ -252,15 +261,19 @@ def _from_environment() -> dict[str, str]:
     return {"endpoint": os.environ.get("AWS_ENDPOINT_URL", ""), "region": region, **found}
 
 
-def _open_s3(url: str, bucket: str, prefix: str, credentials: Credentials | None) -> Store:
+def _open_s3(url: str, bucket: str, prefix: str, credentials: Credentials | None, deadline: timedelta) -> Store:
     if not bucket:
         raise ConfigError(f"store {url!r} names no bucket.", remedy="Use s3://bucket or s3://bucket/prefix.")
     settings: Any = s3_settings(credentials)
-    client_options: Any = {"timeout": "60s"}
+    client_options: Any = {"timeout": deadline, "connect_timeout": min(CONNECT, deadline)}
     if settings.pop("allow_http", None):
         client_options["allow_http"] = True
     settings.pop("virtual_hosted_style_request", None)
-    return Store(S3Store(bucket, prefix=prefix or None, config=settings, client_options=client_options), url)
+    retries: RetryConfig = {"retry_timeout": deadline}
+    backend = S3Store(
+        bucket, prefix=prefix or None, config=settings, client_options=client_options, retry_config=retries
+    )
+    return Store(backend, url)
 
 
 def _open_directory(path: Path) -> Store:
@@ -304,7 +317,8 @@ def _own_errors(verb: str, path: str) -> Iterator[None]:
     except (NotFoundError, FileNotFoundError) as error:
         raise NotFound(f"there is no {path} in the store.") from error
     except (BaseError, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+        reason, _, source = str(error).partition("\n")
+        reason += " (it took too long)" if "kind: Timeout" in source else ""
         raise StoreError(
             f"could not {verb} {path}: {reason}", remedy="Check that the store is up and may be used."
         ) from error

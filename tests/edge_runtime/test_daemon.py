@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from edge_runtime.daemon import serve
+from edge_runtime.daemon import _Exchange, serve
 from edge_runtime.device import Device, Prediction
 from edge_runtime.readings import Reading
 from edgeloop.clock import system_clock
@@ -98,6 +99,19 @@ def test_a_store_that_is_down_is_tried_again_and_the_input_ends_it(here: Site) -
 
         serve(device, feed(), OFTEN, lambda _: None)
     assert not any(tries)
+
+
+def test_a_fleet_that_starts_together_does_not_exchange_together(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with here.open("dev") as device:
+        every = timedelta(hours=1)
+        assert _Exchange(device, every, lambda: None).first_pause == 0  # it has no release: that comes first
+        released = msgspec.structs.replace(device.status(), release="f" * 64)
+        monkeypatch.setattr(device, "status", lambda: released)
+        first = [_Exchange(device, every, lambda: None) for _ in range(100)]
+        assert {int(exchange.first_pause // 900) for exchange in first} == {0, 1, 2, 3}
+        next_ = [exchange.step() for exchange in first[:20]]
+        assert all(0.8 * 3600 <= pause <= 1.2 * 3600 for pause in next_)
+        assert max(next_) - min(next_) > 60
 
 
 def test_what_comes_up_in_an_exchange_ends_neither_it_nor_predictions(

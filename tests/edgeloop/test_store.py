@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+import socketserver
 import threading
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -104,3 +108,47 @@ def test_a_directory_of_any_name_holds_a_lake(tmp_path: Path, name: str) -> None
 def test_a_directory_that_cannot_hold_one_is_refused_at_once(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="Use a directory without it"):
         open_store(tmp_path / name)
+
+
+@pytest.fixture(params=["hangs", "trickles", "refuses for now"])
+def bad_server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A store that takes connections, and then does what its name says until the end of time."""
+    headers = 'Content-Range: bytes 0-99999/100000\r\nContent-Length: 100000\r\nETag: "x"\r\n'
+    reply = {
+        "hangs": "",
+        "trickles": f"HTTP/1.1 206 Partial\r\n{headers}Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n",
+        "refuses for now": "HTTP/1.1 503 SlowDown\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n",
+    }[request.param]
+
+    class Bad(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                self.request.recv(65536)
+                self.request.sendall(reply.encode())
+                while request.param != "refuses for now" and not ended.wait(0.1):
+                    self.request.sendall(b"x" if reply else b"")
+
+    ended = threading.Event()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Bad) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, value in (("ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}"), ("ACCESS_KEY_ID", "a")):
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+        yield
+        ended.set()
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("bad_server")
+def test_a_request_ends_whatever_the_store_does() -> None:
+    store = open_store("s3://edgeloop", timedelta(seconds=0.5))
+    with pytest.raises(StoreError, match=r"could not read a: .*(took too long|503)"):
+        store.read_range("a", 0, 100_000)
+
+
+def test_a_name_that_cannot_be_looked_up_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("ENDPOINT_URL", "http://nowhere.invalid"), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with pytest.raises(StoreError, match="could not create a"):
+        open_store("s3://edgeloop", timedelta(seconds=0.5)).create("a", b"x")
