@@ -84,7 +84,7 @@ class Device:
         self._shipping = spool.get("shipping", "")
         self._budget = Budget(settings.section, spool.get("allowance", ""), clock())
         self._release: Release | None = None
-        self._fault = ""
+        self._fault, self._carried = "", False
         self._lock = threading.RLock()
 
     @classmethod
@@ -137,6 +137,7 @@ class Device:
             as `open`.
         """
         with cls._held(home, without_budgets(read_settings(home)), store, clock) as device:
+            device._carried = True
             device._recall()
             if judgement := device._slots.on_visit():
                 device._history.say(judgement.state, judgement.reason, judgement.release)
@@ -423,6 +424,7 @@ class Device:
                 verified_at=self._trusted.verified_at,
                 stale=self._rollout is not None and self._trusted.over(self._rollout.max_offline_days),
                 shipping=self._shipping,
+                carried=self._carried,
             )
 
     @property

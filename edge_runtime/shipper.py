@@ -10,15 +10,18 @@ import contextlib
 import random
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import takewhile
 
 from edge_runtime.budget import Budget
 from edge_runtime.groups import Event
 from edge_runtime.settings import DeviceSettings
 from edge_runtime.spool import SealedBatch, Spool
-from edgeloop.clock import Clock
+from edgeloop.clock import EARLIEST, EPOCH_0, Clock
 from edgeloop.errors import AlreadyExists
 from edgeloop.layout import BatchName, Layout
 from edgeloop.store import DeviceStore
+
+_EARLIEST = (EARLIEST - EPOCH_0) // timedelta(microseconds=1)
 
 
 def ship(spool: Spool, store: DeviceStore, settings: DeviceSettings, budget: Budget, clock: Clock) -> Iterator[int]:
@@ -57,8 +60,14 @@ def _pick(spool: Spool, size: int, at_once: bool) -> list[Event]:
     if spool.newest_next:
         newest = spool.newest(size)
         if at_once or len(newest) == size:
-            return newest
-    return spool.oldest(size)
+            return _alike(newest[::-1])[::-1]
+    return _alike(spool.oldest(size))
+
+
+def _alike(events: list[Event]) -> list[Event]:
+    """The first of `events`, and those after it as long as the clock was set, or not set, as it was for that one: the centre refuses
+    a batch with times before 2000, and is not to refuse others with them."""
+    return list(takewhile(lambda event: (event.ts < _EARLIEST) == (events[0].ts < _EARLIEST), events))
 
 
 def backoff(failures: int, *, base: float = 1.0, limit: float = 900.0) -> timedelta:

@@ -14,6 +14,9 @@ Clock = Callable[[], datetime]
 EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
 """From where microseconds are counted in events."""
 
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""What a clock shows before this is not the time: it was never set."""
+
 
 def system_clock() -> datetime:
     """The machine's time, in UTC."""

@@ -34,7 +34,8 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     In this epoch `produced` events got a sequence number; of these, `acked` are in the store, `shed` were dropped
     for want of disk and `spooled` wait; `shipping` says why, if that is for a budget or for a fault. `release` is a manifest
     digest, empty before the first release. `steps` are the updater's last ones, oldest first. `verified_at` is when metadata was
-    verified last, and `stale` says that this is longer ago than the rollout allows.
+    verified last, and `stale` says that this is longer ago than the rollout allows. `carried` says
+    that it was written to a stick.
 
     By feature, of values that came to the process that runs: `invalid`, which were none or out of range, whatever then became of
     them; `imputed` in their place or in that of missing ones, `clamped` into the range, `rejected` with their reading.
@@ -66,6 +67,7 @@ class DeviceStatus(msgspec.Struct, frozen=True):
     imputed: dict[str, int] = {}
     clamped: dict[str, int] = {}
     rejected: dict[str, int] = {}
+    carried: bool = False
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)

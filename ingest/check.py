@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from edgeloop.clock import EPOCH_0
+from edgeloop.clock import EARLIEST, EPOCH_0
 from edgeloop.config import LoopConfig
 from edgeloop.errors import DataError, EdgeloopError
 from edgeloop.events import LABELS, batch_schema
@@ -33,7 +33,6 @@ LONGEST_TEXT = 256
 
 LABEL_TEXT = ("device", "label")
 
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 FUTURE = timedelta(days=1)
 
 HIGHEST_SEQ = 10**12 - 1

@@ -20,7 +20,7 @@ PLAN_VERSION = 1
 
 
 class AcceptedBatch(msgspec.Struct, frozen=True):
-    """A batch that passed every check. `shed` and `sealed_at` are the device's own words.
+    """A batch that passed every check. `shed` and `sealed_at` are the device's own words, `stored_at` is the store's.
 
     `version` is the store's for the object that was looked at: another object of that name is not what this is about.
     """
@@ -36,6 +36,7 @@ class AcceptedBatch(msgspec.Struct, frozen=True):
     shed: int
     sealed_at: datetime
     version: str = ""
+    stored_at: datetime | None = None
 
 
 class Rejected(msgspec.Struct, frozen=True):

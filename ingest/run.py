@@ -136,7 +136,7 @@ def _judge_batches(
             rejected.append(Rejected(entry.path, str(error), version=entry.version))
             continue
         others.append((batch.first_seq, batch.last_seq, batch.sha256))
-        accepted.append(msgspec.structs.replace(batch, version=entry.version))
+        accepted.append(msgspec.structs.replace(batch, version=entry.version, stored_at=entry.modified))
     return tuple(accepted), tuple(duplicates), tuple(rejected)
 
 
@@ -233,7 +233,8 @@ def _append_once(
     # Through this very handle: one that is opened again would not see that another writer has committed in between.
     commit = CommitProperties(app_transactions=[Transaction(APPLICATION, number)])
     try:
-        write_deltalake(table, rows, mode="append", commit_properties=commit)
+        # A lake of an earlier version has fewer columns; those of events are checked at the start.
+        write_deltalake(table, rows, mode="append", schema_mode="merge", commit_properties=commit)
     except CommitFailedError as error:
         again = lake.table(name)
         if again is not None and (again.transaction_version(APPLICATION) or 0) >= number:

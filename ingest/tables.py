@@ -22,9 +22,12 @@ BATCHES = pa.schema(
         ("verdict", pa.string()),
         ("reason", pa.string()),
         ("ingested_at", TIME),
+        ("stored_at", TIME),
     ]
 )
-"""Every batch that came; of a rejected one only path, device, verdict, reason, plan and time are known."""
+"""Every batch that came; of a rejected one only path, device, verdict, reason, plan and time are known.
+
+`sealed_at` is by the device's clock, `stored_at` by the store's: over many batches the least difference is what the clock is off."""
 
 LABEL_ROWS = pa.schema([*LABELS, pa.field("source", pa.string()), pa.field("ingested_at", TIME)])
 """Every label that came, corrections and all; which one counts is a question of time and is asked at each use."""

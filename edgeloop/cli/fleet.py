@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LONGEST = timedelta(days=180)
 """How long a stick may be good for: targets and root are signed anew when half of their year is over."""
 
+WRONG_CLOCK = 60.0
+"""Seconds between a device's clock and the store's from which on it is said to be wrong."""
+
 app = typer.Typer(help="Keys, devices, the fleet.", no_args_is_help=True)
 
 
@@ -76,17 +79,36 @@ def status(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
     stale = roster.stale(system_clock(), config.rollout.max_offline_days)
     said = {s.device: f"{s.update.state}{', stale' if s.device in stale else ''}" for s in roster.devices.values()}
     rows = [
-        (s.device, s.release_id or "none", said[s.device], s.produced, s.spooled, s.shed, f"{s.time:%Y-%m-%d %H:%M}")
+        (
+            *(s.device, s.release_id or "none", said[s.device], s.produced, s.spooled, s.shed),
+            *(f"{s.time:%Y-%m-%d %H:%M}", _clock(roster.slow.get(s.device))),
+        )
         for s in roster.devices.values()
     ]
-    columns = ("device", "release", "update", "produced", "spooled", "shed", "seen")
+    columns = ("device", "release", "update", "produced", "spooled", "shed", "seen", "clock")
     emit(
-        {"devices": roster.devices, "unreadable": roster.unreadable, "stale": stale},
+        {
+            "devices": roster.devices,
+            "clock_slow_seconds": roster.slow,
+            "unreadable": roster.unreadable,
+            "stale": stale,
+        },
         as_json=json,
         human=table(f"fleet of {config.name}", columns, rows),
     )
     for device, why in roster.unreadable.items():
         note(f"{device}: {why}")
+
+
+def _clock(slow: float | None) -> str:
+    """By how much a device's clock is wrong; a status is some seconds under way, so a minute and more is worth a word."""
+    if slow is None:
+        return "unknown"
+    unit, seconds = next(
+        (u, s) for u, s in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)) if abs(slow) >= s or s == 1
+    )
+    wrong = f"{abs(slow) / seconds:,.0f}{unit} {'slow' if slow >= 0 else 'fast'}"
+    return f"WRONG {wrong}" if abs(slow) > WRONG_CLOCK else wrong
 
 
 @app.command()

@@ -10,6 +10,8 @@ import msgspec
 import pytest
 
 from edgeloop.cli import main
+from edgeloop.cli.output import out
+from edgeloop.clock import system_clock
 from edgeloop.status import STATUS_VERSION, DeviceStatus, UpdateState
 from edgeloop.store import open_store
 from tests.site import LOOP
@@ -78,6 +80,8 @@ def test_hostile_statuses_are_listed_apart_and_steer_no_terminal(
         "untrue": {"acked": 9},
         "other": {"device": "d1"},
         "large": {"refused": {"a": "x" * 70_000}},
+        "right": {"time": system_clock().isoformat()},
+        "carried": {"carried": True},
         "timeless": {"time": "2024-01-01T00:00:00"},
     }
     store = open_store(tmp_path / "store")
@@ -85,6 +89,7 @@ def test_hostile_statuses_are_listed_apart_and_steer_no_terminal(
         document = {**msgspec.to_builtins(good), "device": device, **changes}
         store.create(f"loops/pump/status/{device}.json", msgspec.json.encode(document))
     store.create("loops/pump/status/torn.json", b"{")
+    monkeypatch.setattr(out, "width", 200)
     assert edgeloop(monkeypatch, "fleet", "status", loop, "--store", tmp_path / "store") == 0
     shown, notes = capsys.readouterr()
     assert "\x1b" not in shown + notes
@@ -92,8 +97,11 @@ def test_hostile_statuses_are_listed_apart_and_steer_no_terminal(
     assert "untrue" in notes
     assert edgeloop(monkeypatch, "fleet", "status", loop, "--store", tmp_path / "store", "--json") == 0
     found = msgspec.json.decode(capsys.readouterr().out)
-    assert set(found["devices"]) == {"d1", "steers"}
-    assert set(found["unreadable"]) == {*evil, "torn"} - {"steers"}
+    assert set(found["devices"]) == {"d1", "steers", "right", "carried"}
+    assert set(found["clock_slow_seconds"]) == {"d1", "steers", "right"}
+    assert shown.count("WRONG ") == 2
+    assert "unknown" in shown
+    assert set(found["unreadable"]) == {*evil, "torn"} - {"steers", "right", "carried"}
 
 
 def test_what_the_system_refuses_is_said_in_a_sentence(

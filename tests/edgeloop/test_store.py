@@ -142,7 +142,7 @@ def bad_server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.usefixtures("bad_server")
 def test_a_request_ends_whatever_the_store_does() -> None:
-    store = open_store("s3://edgeloop", timedelta(seconds=0.5))
+    store = open_store("s3://edgeloop", deadline=timedelta(seconds=0.5))
     with pytest.raises(StoreError, match=r"could not read a: .*(took too long|503)"):
         store.read_range("a", 0, 100_000)
 
@@ -151,4 +151,4 @@ def test_a_name_that_cannot_be_looked_up_is_said(monkeypatch: pytest.MonkeyPatch
     for name, value in (("ENDPOINT_URL", "http://nowhere.invalid"), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b")):
         monkeypatch.setenv(f"AWS_{name}", value)
     with pytest.raises(StoreError, match="could not create a"):
-        open_store("s3://edgeloop", timedelta(seconds=0.5)).create("a", b"x")
+        open_store("s3://edgeloop", deadline=timedelta(seconds=0.5)).create("a", b"x")

@@ -15,7 +15,8 @@ from edgeloop.events import LABELS
 from ingest.aggregates import update_aggregates
 from ingest.completeness import completeness
 from ingest.plan import decode_plan
-from ingest.run import ingest
+from ingest.run import ingest, make_plan
+from ingest.tables import BATCHES
 from tests.ingest.batches import column, events, named, rewrite, seal
 from tests.site import LOOP, START, BentStore, Site, link_down, make_site
 
@@ -331,3 +332,27 @@ def test_a_device_that_lies_about_its_books_spoils_only_its_own(site: Site) -> N
         ("only-rejects", 0, 1),
     ]
     assert all(b["produced"] == b["ingested"] + b["shed"] + b["missing"] and b["missing"] >= 0 for b in books)
+
+
+def test_a_batch_has_the_store_s_time_beside_its_own_and_an_older_lake_goes_on(site: Site) -> None:
+    older = pa.schema([field for field in BATCHES if field.name != "stored_at"])
+    site.lake.append("batches", pa.Table.from_pylist([{"device": "d9", "verdict": "rejected"}], schema=older))
+    put(site, *seal(site, events(1, 5)))
+    (entry,) = site.store.list(site.config.layout.inbox)
+    ingest(site.store, site.lake, site.config, NOW)
+    query = "SELECT sealed_at, stored_at FROM batches WHERE device = ?"
+    found = site.lake.connect(batches=None)
+    assert found.execute(query, ["d1"]).fetchall() == [(START + timedelta(hours=1), entry.modified)]
+    assert found.execute(query, ["d9"]).fetchall() == [(None, None)]
+
+
+def test_a_plan_without_the_store_s_time_is_carried_out(site: Site) -> None:
+    path = put(site, *seal(site, events(1, 5)))
+    plan = make_plan(site.store, site.lake, site.config, 1, NOW)
+    assert plan is not None
+    older = msgspec.to_builtins(plan)
+    del older["batches"][0]["stored_at"]
+    site.store.create(site.config.layout.plan(1), msgspec.json.encode(older))
+    assert ingest(site.store, site.lake, site.config, NOW).recovered
+    assert path not in {entry.path for entry in site.store.list(site.config.layout.inbox)}
+    assert site.lake.connect(batches=None).execute("SELECT stored_at FROM batches").fetchall() == [(None,)]
