@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from functools import cached_property
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -14,12 +13,14 @@ from edgeloop.manifest import Artefact, ReleaseManifest, decode_manifest
 
 
 class Release:
-    """A release that is on this device and verified: its manifest, and its model once that is asked for.
+    """A release that is on this device and verified: its manifest, and its model from `load` to `unload`.
 
     Raises:
         TrustError: a file is not what the manifest digest vouches for.
         ModelError: no runtime here can run it.
     """
+
+    model: Model
 
     def __init__(self, folder: Path, digest: str, threads: int) -> None:
         self.sha256 = digest
@@ -34,23 +35,18 @@ class Release:
         self.classes = self.manifest.classes
         self._path, self._threads = folder / model_file(artefact), threads
 
-    @cached_property
-    def model(self) -> Model:
-        """The model, loaded by the first who asks. Raises `ModelError` if it cannot be."""
-        features = len(self.manifest.schema.features)
-        return load_model(self._path, self.runtime, features, len(self.classes), self._threads)
-
     def load(self) -> Release:
-        """Have the model loaded, so that the first prediction finds it so. Raises as `model`."""
-        _ = self.model
+        """Have the model in memory, as `model`. Raises `ModelError` if it cannot be loaded."""
+        features = len(self.manifest.schema.features)
+        self.model = load_model(self._path, self.runtime, features, len(self.classes), self._threads)
         return self
 
     def unload(self) -> None:
         """Give the model's memory back."""
-        self.__dict__.pop("model", None)
+        del self.model
 
     def disagreement(self) -> str:
-        """Run the golden vectors here; what was wrong, or nothing."""
+        """Run the golden vectors by the loaded model; what was wrong, or nothing."""
         golden = self.manifest.golden
         for i, (row, expected) in enumerate(zip(golden.inputs, golden.probabilities, strict=True)):
             found = self.model.probabilities([float("nan") if v is None else v for v in row])

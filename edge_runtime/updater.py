@@ -135,7 +135,7 @@ def _install(
 def _self_test(folder: Path, digest: str, threads: int) -> tuple[Release | None, str]:
     """The release, and what is wrong with it. Raises as `Release`."""
     try:
-        release = Release(folder, digest, threads)
+        release = Release(folder, digest, threads).load()
         return release, release.disagreement()
     except (TrustError, DataError):
         raise

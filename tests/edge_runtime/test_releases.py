@@ -1,0 +1,120 @@
+"""What is taken of a release, and when its model comes into memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import weakref
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from edge_runtime import onnx, releases
+from edge_runtime.releases import choose_artefact
+from edgeloop.errors import ModelError, NoRoom
+from edgeloop.manifest import Artefact, ReleaseManifest
+from tests.integration.test_trust import predict, release_to_everyone
+from tests.integration.test_trust import site as released
+from tests.site import Site, readings
+
+__all__ = ["released"]
+
+MB = 1_000_000
+
+
+def choose(
+    manifest: ReleaseManifest, *models: tuple[str, int, int], model_mb: float = 5, memory: float = 100 * MB
+) -> int:
+    """Which of `models` (runtime, length, memory) is taken."""
+    artefacts = tuple(Artefact(runtime, f"{i}", f"{i}", *sizes) for i, (runtime, *sizes) in enumerate(models))
+    return int(choose_artefact(replace(manifest, models=artefacts), model_mb, memory).target)
+
+
+def test_the_first_that_runs_here_and_fits_is_taken(released: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with released.open("dev") as device:
+        assert device._release is not None
+        manifest = device._release.manifest
+    monkeypatch.setattr(releases, "runtimes_here", lambda: ("onnx",))
+    small, large, hungry, foreign = ("onnx", MB, MB), ("onnx", 6 * MB, MB), ("onnx", MB, 81 * MB), ("other", 1, 1)
+    assert choose(manifest, foreign, large, hungry, small, small) == 3
+    assert choose(manifest, ("onnx", MB, 0), memory=0) == 0  # not known: from before it was measured
+    assert choose(manifest, ("onnx", 5 * MB, 80 * MB)) == 0
+    with pytest.raises(ModelError, match=r"comes for other, other, this device runs onnx"):
+        choose(manifest, foreign, foreign)
+    with pytest.raises(ModelError, match=r"has 6\.0 MB, this device takes 5 MB .* raise model_mb"):
+        choose(manifest, large, foreign)
+    with pytest.raises(NoRoom, match=r"r0001 needs 101\.2 MB of memory, 100\.0 MB are free"):
+        choose(manifest, large, hungry)
+
+
+LOOK = """
+import sys
+from pathlib import Path
+from edge_runtime.device import Device
+from edgeloop.store import open_store
+home = Path(sys.argv[1])
+with Device.inspect(home) as device:
+    assert device.status().release_id == "r0001", device.status()
+    assert device.status().runtime == "onnx"
+with Device.visit(home, open_store(sys.argv[2])) as device:
+    device.report()
+    device.poll()
+    assert device.status().release_id == "r0001"
+assert "onnxruntime" not in sys.modules
+"""
+
+
+def test_who_only_looks_loads_no_model(released: Site) -> None:
+    home = released.directory / "devices/dev"
+    subprocess.run([sys.executable, "-c", LOOK, home, released.directory / "store"], check=True)
+
+
+def test_a_model_that_cannot_be_loaded_empties_its_slot(released: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ModelError("it cannot be loaded")
+
+    monkeypatch.setattr(releases, "load_model", fail)
+    with released.open("dev") as device:
+        assert device.predict(readings(1)[0]).label is None
+        assert "cannot be loaded" in device.status().update.reason
+        assert device.status().release == ""
+
+
+def test_two_models_are_in_memory_at_the_most(released: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worst case: the second is given up for the first while the third is being tested."""
+    alive: weakref.WeakSet[onnx.OnnxModel] = weakref.WeakSet()
+    most, testing, go_on = 0, threading.Event(), threading.Event()
+    load = releases.load_model
+
+    def counting(path: Path, *arguments: int) -> object:
+        nonlocal most
+        model = load(path, *arguments)  # type: ignore[arg-type]
+        alive.add(model)  # type: ignore[arg-type]
+        most = max(most, len(alive))
+        if len(seen := {*counted, path}) > len(counted):
+            counted.update(seen)
+            if len(counted) == 3:
+                testing.set()
+                assert go_on.wait(20)
+        return model
+
+    counted: set[Path] = set()
+    monkeypatch.setattr(releases, "load_model", counting)
+    with released.open("dev") as device:
+        release_to_everyone(released, 9)
+        device.poll()
+        assert device.status().on_probation
+        release_to_everyone(released, 10)
+        poll = threading.Thread(target=device.poll)
+        poll.start()
+        assert testing.wait(20)
+
+        device._release.model._row = None  # type: ignore[union-attr]  # it raises from now on
+        assert predict(device, 1) >= 0
+        assert device.status().release_id == "r0001"
+        go_on.set()
+        poll.join()
+        assert device.status().release_id == "r0003", device.status().update
+    assert most == 2
