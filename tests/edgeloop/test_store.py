@@ -70,6 +70,27 @@ def test_ranges_and_listing(store: Store) -> None:
         store.read("x/one")
 
 
+def test_nothing_is_read_past_an_objects_end_and_nothing_is_there_that_is_not(store: Store) -> None:
+    store.create("x", b"0123456789")
+    assert store.read_range("x", 10, 5) == store.read_range("x", 99, 5) == b""
+    with pytest.raises(NotFound):
+        store.read_range("y", 10, 5)
+
+
+def test_what_did_not_change_is_not_read_again(store: Store) -> None:
+    store.create("x", b"0123456789")
+    found = store.read_unless("x", "", 4)
+    assert found is not None
+    content, version = found
+    assert (content, bool(version)) == (b"0123", True)
+    assert store.read_unless("x", version, 4) is None
+    store.replace("x", b"other")
+    assert store.read_unless("x", version, 99) == (b"other", store.read_version("x")[1])
+    store.delete("x")
+    with pytest.raises(NotFound):
+        store.read_unless("x", version, 4)
+
+
 def test_a_copy_is_a_second_object_and_a_listing_tells_versions_apart(store: Store) -> None:
     store.create("x/one", b"first")
     (before,) = store.list("x")
