@@ -17,6 +17,7 @@ from tuf.ngclient import Updater, UpdaterConfig
 
 from edge_runtime.fetcher import StoreFetcher
 from edge_runtime.targets import download, durable_write, verify
+from edge_runtime.wrong import read_wrong, write_wrong
 from edgeloop.errors import StoreError, TrustError
 from edgeloop.layout import RELEASE_METADATA, RELEASE_TARGETS, is_digest
 from edgeloop.manifest import DOCUMENT_LIMIT
@@ -26,8 +27,9 @@ from edgeloop.store import DeviceStore
 class Trusted:
     """The repository as verified at one moment; made by `refresh`."""
 
-    def __init__(self, updater: Updater, store: DeviceStore, fetcher: StoreFetcher) -> None:
+    def __init__(self, updater: Updater, store: DeviceStore, fetcher: StoreFetcher, folder: Path) -> None:
         self._updater, self._store, self._fetcher = updater, store, fetcher
+        self._wrong = folder / "wrong.json"
 
     @property
     def downloaded(self) -> int:
@@ -62,15 +64,34 @@ class Trusted:
         return content
 
     def download(self, target: TargetFile, destination: Path) -> None:
-        """Bring a target of any size to a file; it appears there verified or not at all. Raises as `targets.download`."""
-        download(lambda start, length: self._read_range(target, start, length), target, destination)
+        """Bring a target of any size to a file; it appears there verified or not at all.
+
+        Raises:
+            TrustError: also without a try, if the store still has what was wrong before, and it is too early for another.
+            NoRoom, StoreError: as `targets.download`.
+        """
+        found = self._store.read_unless(_blob(target), "", 1)
+        wrong = read_wrong(self._wrong).seen(target.hashes["sha256"], found[1] if found else "")
+        try:
+            if not wrong.due:
+                raise TrustError(
+                    f"{target.path} in the store still is what was not signed.",
+                    remedy="It is fetched again once it has changed, and now and then before.",
+                )
+            download(lambda start, length: self._read_range(target, start, length), target, destination)
+        except TrustError:
+            write_wrong(self._wrong, wrong)
+            raise
 
     def _read_range(self, target: TargetFile, start: int, length: int) -> bytes:
-        folder, _, name = target.path.rpartition("/")
-        path = f"{RELEASE_TARGETS}/{folder}/{target.hashes['sha256']}.{name}"
-        content = self._store.read_range(path, start, length)
+        content = self._store.read_range(_blob(target), start, length)
         self._fetcher.fetched += len(content)
         return content
+
+
+def _blob(target: TargetFile) -> str:
+    folder, _, name = target.path.rpartition("/")
+    return f"{RELEASE_TARGETS}/{folder}/{target.hashes['sha256']}.{name}"
 
 
 def refresh(home: Path, store: DeviceStore, root: bytes, now: datetime) -> Trusted:
@@ -99,7 +120,7 @@ def refresh(home: Path, store: DeviceStore, root: bytes, now: datetime) -> Trust
         updater._trusted_set.reference_time = now
         updater.refresh()
         fetcher.keep()
-    return Trusted(updater, store, fetcher)
+    return Trusted(updater, store, fetcher, folder)
 
 
 @contextlib.contextmanager

@@ -46,7 +46,8 @@ class TornStore(CountingStore):
 
     @property
     def model_bytes(self) -> int:
-        return sum(size for path, size in self.requests if path.endswith(".onnx"))
+        """Bytes of models that came, without the one that tells an object's version."""
+        return sum(size for path, size in self.requests if path.endswith(".onnx") and size > 1)
 
 
 def newest_model(site: Site) -> tuple[str, bytes]:
@@ -159,6 +160,23 @@ def test_a_model_of_another_length_in_the_store(released: Site) -> None:
             assert says in reason
     released.store.replace(path, model)
     assert poll(released)[2] == "r0002"
+
+
+def test_a_wrong_model_is_fetched_ever_more_rarely_until_it_changes(released: Site) -> None:
+    release_to_everyone(released, 9)
+    path, model = newest_model(released)
+    store = TornStore(released.store)
+    released.store.replace(path, b"x" + model[1:])
+    fetched = []
+    for _ in range(9):
+        store.requests.clear()
+        found = poll_by(released, store)
+        assert found.state == "refused-target"
+        fetched.append(sum(size for request, size in store.requests if request == path) > 1)
+    assert fetched == [True, True, False, True, False, False, False, True, False]
+    assert "still is what was not signed" in found.reason
+    released.store.replace(path, model)
+    assert poll_by(released, store).state == "committed"
 
 
 def test_a_signed_length_of_a_gigabyte_is_refused_unread(released: Site) -> None:
