@@ -343,7 +343,7 @@ class Device:
             self._clear()
 
     def way_back(self) -> Release:
-        """The release that `roll_back` goes to, verified.
+        """The release that `roll_back` goes to, verified and loaded.
 
         Raises:
             RefusedError: there is none to go back to, it is damaged, or the rollout forbids it.
@@ -354,7 +354,7 @@ class Device:
                 remedy="At the centre, `edgeloop rollout abort` takes a candidate back; else publish a better release.",
             )
         try:
-            release = self._load(self._slots.way_back)
+            release = self._load(self._slots.way_back).load()
         except EdgeloopError as error:
             raise RefusedError(
                 f"the release to go back to cannot be run: {error.message}", remedy="Nothing was changed."

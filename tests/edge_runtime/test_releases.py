@@ -82,6 +82,16 @@ def test_a_model_that_cannot_be_loaded_empties_its_slot(released: Site, monkeypa
         assert device.status().release == ""
 
 
+def test_a_device_that_goes_back_by_hand_goes_on_predicting(released: Site) -> None:
+    release_to_everyone(released, 9)
+    with released.open("dev") as device:
+        device.poll()
+        assert device.status().on_probation
+        device.roll_back("looks odd")
+        assert device.status().release_id == "r0001"
+        predict(device, 3)
+
+
 def test_two_models_are_in_memory_at_the_most(released: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worst case: the second is given up for the first while the third is being tested."""
     alive: weakref.WeakSet[onnx.OnnxModel] = weakref.WeakSet()

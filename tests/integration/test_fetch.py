@@ -66,7 +66,7 @@ def poll_by(site: Site, store: Store, **section: float) -> UpdateState:
         )
         device.poll()
         assert predict(device, 40) > 30
-        return device._update
+        return device.status().update
 
 
 def test_too_large_by_policy_is_refused_before_a_byte_of_it_came(released: Site) -> None:
