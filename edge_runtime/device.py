@@ -77,7 +77,7 @@ class Device:
         self._tally = Tally()
         self._hash_key = b""
         self._width = len(settings.schema.features)
-        self._encoder: Encoder | None = None
+        self._encoder: Encoder  # from the start on: who only looks has no reading, and may have no key
         self._encoded: Release | None = None
         self._uploaded = int(spool.get("uploaded", "0"))
         self._downloaded = int(spool.get("downloaded", "0"))
@@ -194,7 +194,9 @@ class Device:
         with self._lock:
             if self._release is None or self._slots.staged or not values:
                 return [self._answer(*found) for found in zip(ats, values, times, strict=True)]
-            return self._answer_many(self._release, ats, [self._encode(*v) for v in zip(values, times, strict=True)])
+            if self._encoded is not self._release:
+                self._renew_encoder()
+            return self._answer_many(self._release, ats, list(map(self._encoder.encode, values, times)))
 
     def _times(self, count: int, ts: datetime | Sequence[datetime] | None) -> Sequence[datetime]:
         if ts is None or isinstance(ts, datetime):
@@ -205,23 +207,19 @@ class Device:
             )
         return ts
 
-    def _encode(self, values: Values, ts: datetime) -> Inputs:
-        """By the schema of the release that runs, which another may have replaced since the last reading."""
-        if self._encoder is None or self._encoded is not self._release:
-            self._encoder, self._encoded = self._make_encoder(), self._release
-        return self._encoder.encode(values, ts)
-
-    def _make_encoder(self) -> Encoder:
+    def _renew_encoder(self) -> None:
+        """Encode by the schema of the release that runs."""
         schema, release = self.settings.schema, self._release
         # What is recorded has this device's columns, so of a release's schema only the policies may be others.
         if release is not None and release.manifest.schema.digest == schema.digest:
             schema = release.manifest.schema
-        return Encoder(schema, self._hash_key, self._tally)
+        self._encoder, self._encoded = Encoder(schema, self._hash_key, self._tally), release
 
     def _answer(self, at: int, values: Values, ts: datetime) -> Prediction:
-        inputs = self._encode(values, ts)
+        if self._encoded is not self._release:  # another runs than at the last reading
+            self._renew_encoder()
         # A release that fails on probation is put back, and the one before may treat the reading otherwise; both count it.
-        return self._predict(at, inputs) or self._answer(at, values, ts)
+        return self._predict(at, self._encoder.encode(values, ts)) or self._answer(at, values, ts)
 
     def _predict(self, at: int, inputs: Inputs) -> Prediction | None:
         """The answer; None if the release failed over it, and another runs now."""
@@ -447,7 +445,7 @@ class Device:
 
     def _start(self) -> None:
         self._hash_key = read_hash_key(self.home, self.settings)
-        self._encoder = self._make_encoder()
+        self._renew_encoder()
         # Counted before anything is loaded: loading can end the process too.
         judgement = self._slots.on_start()
         self._history.note("idle", self._spool.set_aside or "just started")

@@ -61,7 +61,8 @@ class Encoder:
         Missing is what is absent, None or NaN, is of a wrong kind, or is out of range and not clamped. What is from the time is taken
         from `ts`, whatever is in its place.
         """
-        self._refusals.clear()
+        if self._refusals:
+            self._refusals.clear()
         if isinstance(values, list):
             row = [read(value, ts) for read, value in zip(self._by_place, values, strict=True)]
         else:
