@@ -40,7 +40,7 @@ types: setup ## mypy, strict
 lock: ## renew requirements.lock from pyproject.toml
 	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --extra edge --extra replay --extra centre --extra litert --extra mqtt --extra metrics --extra dev --output-file requirements.lock --upgrade
+		--no-emit-index-url --extra edge --extra replay --extra centre --extra litert --extra mqtt --extra metrics --extra sketches --extra dev --output-file requirements.lock --upgrade
 	rm -f .venv/.ready
 
 clean: ## remove the environment and what the demo left

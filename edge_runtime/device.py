@@ -29,6 +29,7 @@ from edge_runtime.releases import Release, keep_only
 from edge_runtime.rows import count_of, values_of, values_of_many
 from edge_runtime.settings import (
     DeviceSettings,
+    demand_library,
     hold,
     kept_rollout,
     read_credentials,
@@ -147,6 +148,7 @@ class Device:
     @contextmanager
     def _held(cls, home: Path, settings: DeviceSettings, store: DeviceStore | None, clock: Clock) -> Iterator[Device]:
         """The device in `home`, for this process alone."""
+        demand_library(settings)
         with hold(home), closing(Spool(home / "state.sqlite", settings.section, clock())) as spool:
             device = cls(home, settings, spool, clock)
             device._store = store

@@ -25,7 +25,7 @@ BROTLI = 4
 BLOCK, MINIBLOCK = 128, 32
 """Values of a block of deltas, and of each of its parts with a width of bits of its own."""
 
-TYPES = {"int64": INT64, "time": INT64, "float32": FLOAT, "text": BYTE_ARRAY}
+TYPES = {"int64": INT64, "time": INT64, "float32": FLOAT, "text": BYTE_ARRAY, "bytes": BYTE_ARRAY}
 LOGICAL: dict[str, dict[int, Value]] = {
     "time": {10: record({8: record({1: TRUE, 2: record({2: record({})})})})},  # in UTC, in microseconds
     "text": {6: i32(0), 10: record({1: record({})})},
@@ -34,10 +34,10 @@ LOGICAL: dict[str, dict[int, Value]] = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: whole numbers, times (µs since 1970 UTC), float32 or text; if `nullable`, None for no value."""
+    """A column: whole numbers, times (µs since 1970 UTC), float32, text or bytes; if `nullable`, None for no value."""
 
     name: str
-    kind: Literal["int64", "time", "float32", "text"]
+    kind: Literal["int64", "time", "float32", "text", "bytes"]
     values: Sequence[Any]
     nullable: bool = True
 
@@ -87,8 +87,9 @@ def _encodings(kind: str, values: Sequence[Any]) -> Iterator[tuple[int, bytes]]:
         plain = struct.pack(f"<{len(values)}f", *values)
         yield PLAIN, plain
         yield SPLIT, b"".join(plain[i::4] for i in range(4))
-    elif kind == "text":
-        yield PLAIN, b"".join(struct.pack("<I", len(text)) + text for text in map(str.encode, values))
+    elif TYPES[kind] == BYTE_ARRAY:
+        found = map(str.encode, values) if kind == "text" else values
+        yield PLAIN, b"".join(struct.pack("<I", len(value)) + value for value in found)
     else:
         yield DELTA, deltas(values)
 

@@ -20,7 +20,14 @@ def seal_batch(events: Sequence[Event], settings: DeviceSettings, epoch: int, sh
     Args:
         shed: how many events of this epoch were shed so far; travels with the batch so that the books close without a status.
     """
-    metadata = {
+    content = write_parquet(_columns(events, settings.schema), describe(settings, epoch, shed, now))
+    name = BatchName(epoch, events[0].seq, sha256(content).hexdigest())
+    return SealedBatch(str(name), len(events), content)
+
+
+def describe(settings: DeviceSettings, epoch: int, shed: int, now: datetime) -> dict[str, str]:
+    """What a batch, of whichever kind, says of itself in its metadata."""
+    return {
         "edgeloop.schema": str(EVENT_SCHEMA),
         "edgeloop.loop": settings.loop,
         "edgeloop.device": settings.device,
@@ -29,9 +36,6 @@ def seal_batch(events: Sequence[Event], settings: DeviceSettings, epoch: int, sh
         "edgeloop.shed": str(shed),
         "edgeloop.sealed_at": now.isoformat(),
     }
-    content = write_parquet(_columns(events, settings.schema), metadata)
-    name = BatchName(epoch, events[0].seq, sha256(content).hexdigest())
-    return SealedBatch(str(name), len(events), content)
 
 
 def _columns(events: Sequence[Event], features: FeatureSchema) -> list[Column]:

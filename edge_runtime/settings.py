@@ -17,17 +17,19 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 
 from edge_runtime.pseudonyms import check_key, read_key
-from edgeloop.config import DeviceSection
+from edgeloop.config import DeviceSection, Privacy
 from edgeloop.duration import Duration
 from edgeloop.errors import ConfigError, DataError
 from edgeloop.layout import check_id
 from edgeloop.rollout import RolloutDocument, decode_rollout
 from edgeloop.schema import FeatureSchema
+from edgeloop.sketches import AGGREGATES
 from edgeloop.store import Credentials
 from edgeloop.window import Window
 
@@ -39,7 +41,7 @@ _PARSERS: dict[type, Callable[[str], object]] = {Duration: Duration.parse, Windo
 
 
 class DeviceSettings(msgspec.Struct, frozen=True):
-    """What a device is told when it is set up: its loop, id and store URL, its features and `[device]` settings."""
+    """What a device is told when it is set up: its loop, id and store URL, its features, `[device]` and `[privacy]` settings."""
 
     version: int
     loop: str
@@ -47,6 +49,7 @@ class DeviceSettings(msgspec.Struct, frozen=True):
     store: str
     schema: FeatureSchema
     section: DeviceSection
+    privacy: Privacy = Privacy()
 
 
 def create_home(
@@ -166,6 +169,15 @@ def _lock(home: Path) -> int:
             remedy="End it first; `edgeloop device status` can be asked meanwhile.",
         ) from error
     return descriptor
+
+
+def demand_library(settings: DeviceSettings) -> None:
+    """Raise `ConfigError` if the device is to ship aggregates and cannot make them: without a word nothing would ever leave it."""
+    if settings.privacy.ship == AGGREGATES and find_spec("datasketches") is None:
+        raise ConfigError(
+            "this device ships aggregates, which needs datasketches, which is not installed.",
+            remedy="pip install 'edgeloop[edge,sketches]'",
+        )
 
 
 def read_root(home: Path) -> bytes:

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 from edge_runtime.budget import Budget
 from edge_runtime.groups import Event
+from edge_runtime.hours import ripe
 from edge_runtime.settings import DeviceSettings
 from edge_runtime.spool import SealedBatch, Spool
 from edgeloop.clock import EARLIEST, EPOCH_0, Clock
 from edgeloop.errors import AlreadyExists
 from edgeloop.layout import BatchName, Layout
+from edgeloop.sketches import AGGREGATES
 from edgeloop.store import DeviceStore
 
 _EARLIEST = (EARLIEST - EPOCH_0) // timedelta(microseconds=1)
+AGGREGATED_EVENTS = 10_000
+"""Events that a batch of aggregates stands for at the most. An hour of a busy device is several; bounds memory."""
 
 
 def ship(spool: Spool, store: DeviceStore, settings: DeviceSettings, budget: Budget, clock: Clock) -> Iterator[int]:
@@ -43,20 +47,24 @@ def _batches(spool: Spool, settings: DeviceSettings, budget: Budget, clock: Cloc
     """A sealed batch that waits, or the next one. What is new goes at once for the first time, and then by full batches: what
     comes in while much goes up is not to go as many small ones."""
     size, at_once = settings.section.batch_events, True
+    aggregated = settings.privacy.ship == AGGREGATES
     while not budget.closed(clock()):
         if (batch := spool.waiting()) is not None:
             yield batch
             continue
-        events = _pick(spool, size, at_once)
+        events = _finished(spool, settings, clock()) if aggregated else _pick(spool, size, at_once)
         if not events:
             return
-        from edge_runtime.sealing import seal_batch  # only when there is work: the first answer needs none of it
-
         at_once = at_once and not spool.newest_next
-        spool.seal(seal_batch(events, settings, spool.epoch, spool.shed, clock()), events)
+        spool.seal(_sealing(settings)(events, settings, spool.epoch, spool.shed, clock()), events)
 
 
-def _pick(spool: Spool, size: int, at_once: bool) -> list[Event]:
+def _finished(spool: Spool, settings: DeviceSettings, now: datetime) -> Sequence[Event]:
+    """By the hours that are over, from the oldest on: batches of the newest would cut hours into pieces."""
+    return ripe(_alike(spool.oldest(AGGREGATED_EVENTS)), now, settings.privacy.min_events)
+
+
+def _pick(spool: Spool, size: int, at_once: bool) -> Sequence[Event]:
     if spool.newest_next:
         newest = spool.newest(size)
         if at_once or len(newest) == size:
@@ -68,6 +76,17 @@ def _alike(events: list[Event]) -> list[Event]:
     """The first of `events`, and those after it as long as the clock was set, or not set, as it was for that one: the centre refuses
     a batch with times before 2000, and is not to refuse others with them."""
     return list(takewhile(lambda event: (event.ts < _EARLIEST) == (events[0].ts < _EARLIEST), events))
+
+
+def _sealing(settings: DeviceSettings) -> Callable[[Sequence[Event], DeviceSettings, int, int, datetime], SealedBatch]:
+    # Imported only when there is work: the first answer needs none of it.
+    if settings.privacy.ship == AGGREGATES:
+        from edge_runtime.aggregates import seal_aggregates
+
+        return seal_aggregates
+    from edge_runtime.sealing import seal_batch
+
+    return seal_batch
 
 
 def backoff(failures: int, *, base: float = 1.0, limit: float = 900.0) -> timedelta:

@@ -18,6 +18,7 @@ from edgeloop.duration import Duration
 from edgeloop.errors import ConfigError, DataError, EdgeloopError
 from edgeloop.layout import Layout, check_id
 from edgeloop.schema import FROM_TIME, Feature, FeatureSchema, Kind, Outside
+from edgeloop.sketches import AGGREGATES, EVENTS
 from edgeloop.window import Window
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -70,8 +71,10 @@ class Features(_Section, frozen=True, kw_only=True):
 
 
 class Privacy(_Section, frozen=True, kw_only=True):
-    """`[privacy]`: what does not leave a device, or less exactly."""
+    """`[privacy]`: what does not leave a device, or less exactly. `ship` is `events` or `aggregates`."""
 
+    ship: str = EVENTS
+    min_events: Positive = 10
     drop: tuple[str, ...] = ()
     round: dict[str, float] = {}
 
@@ -301,6 +304,8 @@ def _mistakes(config: LoopConfig) -> list[tuple[str, str, str]]:
         "is zero",
         "Leave it out, for ever, or give '30d'.",
     )
+    ship = config.privacy.ship
+    check(ship in (EVENTS, AGGREGATES), "privacy.ship", f"is {ship!r}", "Use 'events' or 'aggregates'.")
     waves = config.rollout.waves
     rising = bool(waves) and list(waves) == sorted(set(waves)) and waves[0] > 0 and waves[-1] == 10000
     check(

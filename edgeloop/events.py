@@ -23,6 +23,19 @@ EVENT_FIELDS: tuple[pa.Field, ...] = (
 """What every event carries. `release` (manifest digest), `prediction` and `confidence` are null before a device's
 first release; `weight` is 1 divided by the probability that the event survived shedding."""
 
+AGGREGATE_FIELDS: tuple[pa.Field, ...] = (
+    pa.field("hour", TIME, nullable=False),
+    pa.field("until", TIME, nullable=False),
+    pa.field("release", pa.string()),
+    pa.field("measure", pa.string(), nullable=False),
+    pa.field("value", pa.string()),
+    pa.field("events", pa.int64(), nullable=False),
+    pa.field("weight", pa.int64(), nullable=False),
+    pa.field("sketch", pa.binary()),
+)
+"""What a batch of aggregates has instead: for each window, release and measure how many events have a value. The value itself
+is a class in `value`, or is in `sketch` (DataSketches, KLL of floats); without either there was none."""
+
 LABELS = pa.schema(
     [
         pa.field("device", pa.string(), nullable=False),

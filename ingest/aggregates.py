@@ -1,4 +1,4 @@
-"""Aggregates of events: by device and hour, by feature and hour. Only months that something new arrived for are done again."""
+"""Aggregates of events and sketches: by device and hour, by feature and hour. Only months that something new came for are done again."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from edgeloop.lake import Lake, run_sql
-from ingest.tables import LABEL_ROWS
+from ingest.sketched import by_device, by_feature
+from ingest.tables import LABEL_ROWS, SKETCHES
 
 SQL = Path(__file__).parent / "sql"
-TABLES = {"device_hourly": ("events", "labels"), "feature_hourly": ("events",)}
+TABLES = {"device_hourly": ("events", "sketches", "labels"), "feature_hourly": ("events", "sketches")}
 """What each is made from."""
+
+SKETCHED = {"device_hourly": by_device, "feature_hourly": by_feature}
+"""What the query of each needs from sketches, which SQL cannot read."""
 
 
 def update_aggregates(lake: Lake) -> dict[str, int]:
@@ -25,6 +29,7 @@ def update_aggregates(lake: Lake) -> dict[str, int]:
     if lake.table("events") is None:
         return {}
     lake.ensure("labels", LABEL_ROWS)
+    lake.ensure("sketches", SKETCHES, ["month"])
     return {name: _update(lake, name, sources) for name, sources in TABLES.items()}
 
 
@@ -33,7 +38,9 @@ def _update(lake: Lake, name: str, sources: tuple[str, ...]) -> int:
     months = _touched_months(lake, lake.table(name), versions)
     if not months:
         return 0
-    rows: pa.Table = run_sql(lake.connect(**versions), SQL / f"{name}.sql", {"months": months})
+    connection = lake.connect(**versions)
+    connection.register("sketched", SKETCHED[name](connection, months))
+    rows: pa.Table = run_sql(connection, SQL / f"{name}.sql", {"months": months})
     listed = ", ".join(f"'{month}'" for month in months)
     watermarks = [Transaction(source, version) for source, version in versions.items()]
     write_deltalake(
@@ -54,9 +61,9 @@ def _touched_months(lake: Lake, table: DeltaTable | None, versions: dict[str, in
         if since == version:
             continue
         rows = lake.added(source, -1 if since is None else since)
-        if source == "events":
-            months |= set(rows.to_table(["month"])["month"].unique().to_pylist())
-        else:
+        if source == "labels":
             times = rows.to_table(["ts"])["ts"]
             months |= set(pc.strftime(times, "%Y-%m").unique().to_pylist())
+        else:
+            months |= set(rows.to_table(["month"])["month"].unique().to_pylist())
     return sorted(months)

@@ -18,10 +18,13 @@ import pyarrow.parquet as pq
 from edgeloop.clock import EARLIEST, EPOCH_0
 from edgeloop.config import LoopConfig
 from edgeloop.errors import DataError, EdgeloopError
-from edgeloop.events import LABELS, batch_schema
+from edgeloop.events import AGGREGATE_FIELDS, LABELS, batch_schema
 from edgeloop.layout import BatchName, check_id, is_digest
 from edgeloop.schema import EVENT_SCHEMA
+from edgeloop.sketches import AGGREGATES, EVENTS
 from ingest.plan import AcceptedBatch
+from ingest.sketches import LONGEST
+from ingest.windows import check_windows
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_ROWS = 100_000
@@ -29,6 +32,7 @@ MAX_EXPANDED = 64 * 1024 * 1024
 """A file of a few hundred bytes can claim to unpack to gigabytes; the footer says so before anything is unpacked."""
 
 TEXT = ("release", "prediction")
+AGGREGATE_TEXT = ("release", "measure", "value", "sketch")
 LONGEST_TEXT = 256
 
 LABEL_TEXT = ("device", "label")
@@ -51,20 +55,46 @@ def check_batch(path: str, content: bytes, config: LoopConfig, now: datetime) ->
     with _blamed_on_the_file():
         words = _read_words(_open(content))
         _check_words(words, config, device, name)
-        table = read_batch(content, config)
-        last = _check_rows(table, config, name, now)
+        kind, rows, last = _judge(content, words, config, name, now)
     return AcceptedBatch(
         path=path,
         device=device,
         epoch=name.epoch,
         first_seq=name.seq,
         last_seq=last,
-        rows=table.num_rows,
+        rows=rows,
         sha256=name.sha256,
         bytes=len(content),
         shed=_whole(words, "edgeloop.shed"),
         sealed_at=_time(words, "edgeloop.sealed_at"),
+        kind=kind,
     )
+
+
+def _judge(
+    content: bytes, words: dict[str, str], config: LoopConfig, name: BatchName, now: datetime
+) -> tuple[str, int, int]:
+    """The batch's kind, how many events it stands for, and the last sequence number of them."""
+    kind = words.get("edgeloop.kind", EVENTS)
+    if kind == EVENTS:
+        rows = read_batch(content, config)
+        return kind, rows.num_rows, _check_rows(rows, config, name, now)
+    if kind == AGGREGATES:
+        return kind, *_check_aggregates(content, words, config, name, now)
+    raise DataError(f"it is of kind {kind[:80]!r}, this centre reads {EVENTS} and {AGGREGATES}.", remedy="Upgrade it.")
+
+
+def _check_aggregates(
+    content: bytes, words: dict[str, str], config: LoopConfig, name: BatchName, now: datetime
+) -> tuple[int, int]:
+    events, last = _whole(words, "edgeloop.events"), _whole(words, "edgeloop.last_seq")
+    if not 1 <= events <= MAX_ROWS or not 1 <= name.seq <= last - events + 1 or last > HIGHEST_SEQ:
+        raise DataError(f"it says that it is of {events} events from {name.seq} to {last}.")
+    rows = read_aggregates(content)
+    for column in ("hour", "until"):
+        _check_times(rows[column], now, column)
+    check_windows(rows, config, events)
+    return events, last
 
 
 @contextmanager
@@ -80,18 +110,26 @@ def _blamed_on_the_file() -> Iterator[None]:
 
 def read_batch(content: bytes, config: LoopConfig) -> pa.Table:
     """The rows of a batch, with exactly the columns of `batch_schema`. Raises `DataError`."""
-    expected = batch_schema(config.schema())
-    file = _open(content, TEXT)
+    return _read_columns(content, batch_schema(config.schema()), TEXT)
+
+
+def read_aggregates(content: bytes) -> pa.Table:
+    """The rows of a batch of aggregates, with exactly the columns of `AGGREGATE_FIELDS`. Raises `DataError`."""
+    return _read_columns(content, pa.schema(AGGREGATE_FIELDS), AGGREGATE_TEXT)
+
+
+def _read_columns(content: bytes, expected: pa.Schema, text: tuple[str, ...]) -> pa.Table:
+    file = _open(content, text)
     if file.schema_arrow.names != expected.names:
         odd = sorted(set(file.schema_arrow.names) ^ set(expected.names))
         raise DataError(f"its columns differ from the loop's: {', '.join(odd[:8]) or 'another order'}.")
     for field in expected:
         found = file.schema_arrow.field(field.name).type
-        if pa.types.is_string(field.type) != _is_text(found):
+        if (field.name in text) != _is_text(found):
             raise DataError(f"its column {field.name} is {found}, expected {field.type}.")
     with _blamed_on_the_file():
         table = file.read()
-        _demand_short_text(table, TEXT)
+        _demand_short_text(table, text)
         table = table.cast(expected)
         table.validate(full=True)  # text is UTF-8
         return table
@@ -106,8 +144,9 @@ def _demand_short_text(table: pa.Table, names: Sequence[str]) -> None:
     for name in names:
         for chunk in table[name].chunks:
             longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
-            if longest > LONGEST_TEXT:
-                raise DataError(f"its column {name} has a value of {longest} bytes, at most {LONGEST_TEXT} are taken.")
+            limit = LONGEST if name == "sketch" else LONGEST_TEXT
+            if longest > limit:
+                raise DataError(f"its column {name} has a value of {longest} bytes, at most {limit} are taken.")
 
 
 def check_labels(content: bytes, config: LoopConfig, now: datetime) -> pa.Table:

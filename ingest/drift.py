@@ -1,4 +1,4 @@
-"""Drift: how far each feature has moved from what a release was trained on."""
+"""Drift: how far each feature has moved from what a release was trained on, by events and by sketches of events."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pyarrow as pa
 from edgeloop.lake import Lake, run_sql
 from edgeloop.manifest import Reference
 from edgeloop.schema import FeatureSchema
+from ingest.sketched import feature_samples
+from ingest.tables import SKETCHES
 
 SQL = Path(__file__).parent / "sql"
 SMALLEST_SHARE = 1e-4
@@ -26,8 +28,8 @@ def drift(
     Missing values are a bin of their own: a sensor that has died is the largest shift there is.
 
     Returns:
-        feature (its name), psi, events (in the window), missing (the share of them without a value); psi and missing are null
-        where there was no event.
+        feature (its name), psi, events (in the window, those that were shed included), missing (the share of them without a
+        value); psi and missing are null where there was no event.
     """
     columns = {feature.column: feature.name for feature in schema.features if feature.name in reference}
     counts = _counts(lake, {c: reference[name].edges for c, name in columns.items()}, now, window)
@@ -37,7 +39,9 @@ def drift(
         found = [counts.get(column, {}).get(k, 0) for k in range(len(expected))]
         total = sum(found)
         psi = stability_index(expected, [n / total for n in found]) if total else None
-        rows.append({"feature": name, "psi": psi, "events": total, "missing": found[-1] / total if total else None})
+        rows.append(
+            {"feature": name, "psi": psi, "events": round(total), "missing": found[-1] / total if total else None}
+        )
     fields = [("feature", pa.string()), ("psi", pa.float64()), ("events", pa.int64()), ("missing", pa.float64())]
     return pa.Table.from_pylist(rows, schema=pa.schema(fields))
 
@@ -58,16 +62,20 @@ def stability_index(expected: Sequence[float], found: Sequence[float]) -> float:
 
 def _counts(
     lake: Lake, edges: dict[str, Sequence[float]], now: datetime, window: timedelta
-) -> dict[str, dict[int, int]]:
+) -> dict[str, dict[int, float]]:
     if lake.table("events") is None or not edges:
         return {}
-    connection = lake.connect(events=None)
+    lake.ensure("sketches", SKETCHES, ["month"])
+    connection = lake.connect(events=None, sketches=None)
     bins = [{"feature": column, "edges": list(values)} for column, values in edges.items()]
     schema = pa.schema([("feature", pa.string()), ("edges", pa.list_(pa.float64()))])
     connection.register("bins", pa.Table.from_pylist(bins, schema=schema))
     since = now - window
-    rows = run_sql(connection, SQL / "drift.sql", {"since": since, "until": now, "month": f"{since:%Y-%m}"})
-    counts: dict[str, dict[int, int]] = {}
+    limits = {"since": since, "until": now, "month": f"{since:%Y-%m}"}
+    within = "month >= $month AND hour >= $since AND hour < $until"
+    connection.register("sketched", feature_samples(connection, ("feature",), within, limits))
+    rows = run_sql(connection, SQL / "drift.sql", limits)
+    counts: dict[str, dict[int, float]] = {}
     for row in rows.to_pylist():
         counts.setdefault(row["feature"], {})[row["bin"]] = row["events"]
     return counts

@@ -14,13 +14,14 @@ import msgspec
 from edgeloop.errors import AlreadyExists
 from edgeloop.layout import Layout
 from edgeloop.manifest import decode_document
+from edgeloop.sketches import EVENTS
 from edgeloop.store import Store
 
 PLAN_VERSION = 1
 
 
 class AcceptedBatch(msgspec.Struct, frozen=True):
-    """A batch that passed every check. `shed` and `sealed_at` are the device's own words, `stored_at` is the store's.
+    """A batch that passed every check, of `rows` events. `shed` and `sealed_at` are the device's own words, `stored_at` is the store's.
 
     `version` is the store's for the object that was looked at: another object of that name is not what this is about.
     """
@@ -37,6 +38,7 @@ class AcceptedBatch(msgspec.Struct, frozen=True):
     sealed_at: datetime
     version: str = ""
     stored_at: datetime | None = None
+    kind: str = EVENTS
 
 
 class Rejected(msgspec.Struct, frozen=True):

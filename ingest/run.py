@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -28,10 +28,11 @@ from edgeloop.config import LoopConfig
 from edgeloop.errors import AlreadyExists, ConfigError, DataError, NotFound, StoreError
 from edgeloop.events import TIME, lake_schema
 from edgeloop.lake import Lake
+from edgeloop.sketches import AGGREGATES, EVENTS
 from edgeloop.store import Entry, Store
-from ingest.check import MAX_BYTES, check_batch, check_labels, label_source, read_batch
+from ingest.check import MAX_BYTES, check_batch, check_labels, label_source, read_aggregates, read_batch
 from ingest.plan import PLAN_VERSION, AcceptedBatch, AcceptedLabels, Plan, Rejected, latest_plan, write_done
-from ingest.tables import BATCHES, LABEL_ROWS
+from ingest.tables import BATCHES, LABEL_ROWS, SKETCHES
 
 PLAN_FILES = 2000
 """Files a plan takes at the most; what waits beyond that gets the next plan. Bounds memory."""
@@ -205,16 +206,42 @@ def _carry_out(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> None
 
 
 def _commit(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> None:
-    schema, taken = lake_schema(config.schema()), set[str]()
-    if plan.batches:
-        events = _append_once(
-            lake, "events", schema, plan.number, lambda: _event_rows(store, config, plan, schema), ["month"]
-        )
-        taken = _taken(lake, plan) if events is None else set(events["batch"].unique().to_pylist())
+    taken = set[str]()
+    if plan.batches:  # whatever kind comes first: its columns are those that the loop has to keep
+        lake.ensure("events", lake_schema(config.schema()), ["month"])
+    for kind in _kinds(config):
+        if batches := [batch for batch in plan.batches if batch.kind == kind.name]:
+            taken |= _append_batches(store, lake, plan, kind, batches)
     if plan.batches or plan.rejected:
         _append_once(lake, "batches", BATCHES, plan.number, lambda: _batch_rows(config, plan, taken))
     if plan.labels:
         _append_once(lake, "labels", LABEL_ROWS, plan.number, lambda: _label_rows(store, config, plan))
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of batches: the table that takes their rows, how these are read, and the column that says of what month they are."""
+
+    name: str
+    table: str
+    schema: pa.Schema
+    time: str
+    read: Callable[[bytes], pa.Table]
+
+
+def _kinds(config: LoopConfig) -> tuple[_Kind, ...]:
+    return (
+        _Kind(EVENTS, "events", lake_schema(config.schema()), "ts", lambda content: read_batch(content, config)),
+        _Kind(AGGREGATES, "sketches", SKETCHES, "hour", read_aggregates),
+    )
+
+
+def _append_batches(store: Store, lake: Lake, plan: Plan, kind: _Kind, batches: Sequence[AcceptedBatch]) -> set[str]:
+    """Append the rows of `batches`, once; the digests of those that are in the table then."""
+    rows = _append_once(
+        lake, kind.table, kind.schema, plan.number, lambda: _rows(store, plan, kind, batches), ["month"]
+    )
+    return _taken(lake, plan, kind.table) if rows is None else set(rows["batch"].unique().to_pylist())
 
 
 def _append_once(
@@ -243,19 +270,20 @@ def _append_once(
     return rows
 
 
-def _event_rows(store: Store, config: LoopConfig, plan: Plan, schema: pa.Schema) -> pa.Table:
+def _rows(store: Store, plan: Plan, kind: _Kind, batches: Sequence[AcceptedBatch]) -> pa.Table:
+    schema = kind.schema
     parts = [schema.empty_table()]
-    for batch in plan.batches:
+    for batch in batches:
         content = _read_planned(store, batch.path, batch.sha256)
         if content is None:
             continue
-        rows = read_batch(content, config)
+        rows = kind.read(content)
         constant = {"device": batch.device, "epoch": batch.epoch, "batch": batch.sha256, "ingested_at": plan.created}
         for column, value in constant.items():
             rows = rows.append_column(
                 schema.field(column), pa.repeat(pa.scalar(value, schema.field(column).type), rows.num_rows)
             )
-        rows = rows.append_column("month", pc.strftime(rows["ts"], "%Y-%m"))
+        rows = rows.append_column("month", pc.strftime(rows[kind.time], "%Y-%m"))
         parts.append(rows.select(schema.names).cast(schema))
     return pa.concat_tables(parts)
 
@@ -282,10 +310,10 @@ def _batch_rows(config: LoopConfig, plan: Plan, taken: set[str]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=BATCHES)
 
 
-def _taken(lake: Lake, plan: Plan) -> set[str]:
-    """The digests of the plan's batches that are in `events`, where an earlier try has put them."""
-    connection = lake.connect(events=None)
-    rows = connection.execute("SELECT DISTINCT batch FROM events WHERE ingested_at = ?", [plan.created])
+def _taken(lake: Lake, plan: Plan, table: str) -> set[str]:
+    """The digests of the plan's batches that are in `table`, where an earlier try has put them."""
+    connection = lake.connect(**{table: None})
+    rows = connection.execute(f"SELECT DISTINCT batch FROM {table} WHERE ingested_at = ?", [plan.created])
     return {batch for (batch,) in rows.fetchall()}
 
 

@@ -9,6 +9,7 @@ import dagster as dg
 from assets.centre import Centre
 from assets.trainings import last_trained
 from edgeloop.config import LoopConfig
+from edgeloop.sketches import AGGREGATES
 from pipelines.jobs import job_name, maintenance_job
 
 timestamp_schedule = dg.ScheduleDefinition(
@@ -42,6 +43,8 @@ def retraining_schedule(config: LoopConfig) -> dg.ScheduleDefinition:
         description=f"Every night at 3: retrains if the last training is {config.training.every} old.",
     )
     def nightly(centre: dg.ResourceParam[Centre]) -> dg.RunRequest | dg.SkipReason:
+        if config.privacy.ship == AGGREGATES:
+            return dg.SkipReason("the loop ships aggregates: there are no rows to train on")
         last = last_trained(centre.store, config.layout)
         # An hour's grace: a training that took ten minutes must not put the next one off by a day.
         if last is not None and centre.clock() - last < config.training.every - timedelta(hours=1):

@@ -79,8 +79,9 @@ class Site:
     def home(self, device: str, store: str = "") -> Path:
         """The home of a device, set up."""
         home = self.directory / "devices" / device
-        schema = self.config.schema()
-        settings = DeviceSettings(1, self.config.name, device, store or self.store.url, schema, self.config.device)
+        schema, privacy = self.config.schema(), self.config.privacy
+        where = store or self.store.url
+        settings = DeviceSettings(1, self.config.name, device, where, schema, self.config.device, privacy)
         create_home(home, settings, self.root, HASH_KEY if schema.hashed else b"")
         return home
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgeloop.config import LoopConfig
 from edgeloop.errors import DataError
 from edgeloop.lake import Lake
+from edgeloop.sketches import AGGREGATES
 from training.rows import Pin, Rows, pin, read_rows
 
 
@@ -31,8 +32,13 @@ def build_set(lake: Lake, config: LoopConfig, as_of: datetime) -> TrainingSet:
     `training.max_rows_per_device` rows, drawn evenly over its time.
 
     Raises:
-        DataError: there are too few rows, or of one class only.
+        DataError: the loop ships aggregates, there are too few rows, or of one class only.
     """
+    if config.privacy.ship == AGGREGATES:
+        raise DataError(
+            f"loop {config.name!r} ships aggregates: its lake gets no events, so there are no rows to train on.",
+            remedy='Train with privacy.ship = "events" in loop.toml, on rows of devices that are set up to ship events.',
+        )
     pinned = pin(lake)
     rows = read_rows(lake, config, pinned, as_of)
     if len(rows) < 2:

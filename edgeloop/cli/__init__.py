@@ -78,6 +78,6 @@ def main() -> None:
             "fleet",
         }:
             raise
-        remedy = "Install what it belongs to: pip install 'edgeloop[edge]', 'edgeloop[edge,mqtt,metrics]' or 'edgeloop[centre]'."
+        remedy = "Install what it belongs to: pip install 'edgeloop[edge]', 'edgeloop[edge,mqtt,metrics,sketches]' or 'edgeloop[centre]'."
         fail(ConfigError(f"this needs {error.name}, which is not installed.", remedy=remedy))
         sys.exit(2)

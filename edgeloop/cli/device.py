@@ -69,6 +69,7 @@ def create(
         store=store if "://" in store else str(Path(store).resolve()),
         schema=config.schema(),
         section=config.device,
+        privacy=config.privacy,
     )
     create_home(home, settings, _read_root(root), read_key(hash_key) if hash_key else b"")
     err.print(f"{device} is set up in {home}; run it with: edgeloop device run {home}", highlight=False)

@@ -48,7 +48,9 @@ def enroll(
     if not ids:
         raise ConfigError("no device is named.", remedy="Give ids, or a table with the column `device` with --from.")
     for device in track(ids, "enrolling", console=err, disable=len(ids) < 2 or json):
-        settings = DeviceSettings(SETTINGS_VERSION, config.name, device, where, config.schema(), config.device)
+        settings = DeviceSettings(
+            SETTINGS_VERSION, config.name, device, where, config.schema(), config.device, config.privacy
+        )
         path = out / f"{device}.bundle"
         bundle = _bundle(path, settings, trusted, access)
         if access and bundle.credentials:

@@ -23,6 +23,7 @@ from edge_runtime.settings import DeviceSettings, create_home
 from edgeloop.config import LoopConfig
 from edgeloop.errors import ConfigError, DataError
 from edgeloop.lake import Lake
+from edgeloop.sketches import AGGREGATES
 from edgeloop.store import Store
 from fleet.keys import create_keys
 from fleet.releases import list_releases
@@ -63,8 +64,13 @@ def check_backtest(config: LoopConfig, history: History, store: Store | None, *,
         store: the user's own, whose part for the loop must be empty; None for a new one.
 
     Raises:
-        ConfigError: the store is in use, the trainer is unknown, or the timeline does not fit the data.
+        ConfigError: the loop ships aggregates, the store is in use, the trainer is unknown, or the timeline does not fit the data.
     """
+    if config.privacy.ship == AGGREGATES:
+        raise ConfigError(
+            "privacy.ship is 'aggregates', and a backtest trains on events and scores them.",
+            remedy='Play the history with privacy.ship = "events"; it stays on this machine.',
+        )
     if store is not None:
         _demand_empty(store, config)
     check_trainer(config.training)

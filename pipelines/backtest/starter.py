@@ -274,10 +274,6 @@ from_time = {_toml(from_time)} # of "hour", "weekday", "month", in UTC
 # [features.missing] # what did not come, or is no value, is this for the model (of text: one of its values), or "reject"
 # temperature = 20.0
 
-# [privacy] # what does not leave a device, or less exactly
-# drop = ["location"] # for the model alone: events have null
-# round = {{ temperature = 0.5 }} # to the nearest multiple, for the model too
-
 [device]
 durability = "group" # "event": every event is on disk before predict returns
 flush_events = 512 # a power cut loses at most this many events …
@@ -292,6 +288,12 @@ threads = 1
 latency_budget_ms = 50.0
 probation_events = 24 # good predictions before a release is kept
 crash_limit = 3 # starts on probation before it is put back
+
+[privacy] # what does not leave a device, or less exactly
+# drop = ["location"] # for the model alone: events have null
+# round = {{ temperature = 0.5 }} # to the nearest multiple, for the model too
+ship = "events" # "aggregates": counts and sketches by the hour instead; then there is nothing to train on
+min_events = 10 # in that case, hours with fewer are joined
 
 [training]
 trainer = "lightgbm"

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import ingest.run
+from ingest.completeness import completeness
 from ingest.run import ingest as run_ingest
-from tests.ingest.batches import events, named, seal
+from tests.ingest.batches import events, named, seal, seal_aggregated
 from tests.site import START, BentStore, Site, kill_self, make_site
 
 NOW = START + timedelta(days=1)
@@ -20,6 +21,7 @@ BATCHES, ROWS = 6, 20
 def fill(site: Site) -> None:
     for i in range(BATCHES):
         site.store.create(*seal(site, events(1 + ROWS * i, ROWS)))
+        site.store.create(*seal_aggregated(site, events(1 + ROWS * i, ROWS), device="d2"))
     site.store.create(*named(site, b"junk"))
 
 
@@ -58,9 +60,12 @@ def child(site: Site, point: str, after: int) -> None:
     run_ingest(bend(site, point, after), site.lake, site.config, NOW)
 
 
-# After the plan and before any commit; between the commits of events and of batches, and after both; before the move to
-# quarantine, between the move and its reason; before the first delete and in the middle of them.
-POINTS = [("plan", 0), ("commit", 0), ("commit", 1), ("copy", 0), ("reason", 0), ("delete", 0), ("delete", 3)]
+# After the plan and before any commit; after the commits of events, of sketches and of batches; before the move to quarantine,
+# between the move and its reason; before the first delete and in the middle of them.
+POINTS = [
+    *(("plan", 0), ("commit", 0), ("commit", 1), ("commit", 2)),
+    *(("copy", 0), ("reason", 0), ("delete", 0), ("delete", 3)),
+]
 
 
 @pytest.mark.parametrize(("point", "after"), POINTS)
@@ -81,11 +86,17 @@ def test_after_a_kill_every_row_is_there_once(tmp_path: Path, point: str, after:
         .fetchall()
     )
     assert found == [(BATCHES * ROWS, BATCHES * ROWS)]
+    query = "SELECT count(*), count(DISTINCT batch), sum(events) FROM sketches WHERE measure = 'event'"
+    assert site.lake.connect(sketches=None).execute(query).fetchall() == [(BATCHES, BATCHES, BATCHES * ROWS)]
+    books = completeness(site.store, site.lake, site.config.layout).to_pylist()
+    assert [(b["device"], b["produced"], b["ingested"], b["missing"]) for b in books] == [
+        *((device, BATCHES * ROWS, BATCHES * ROWS, 0) for device in ("d1", "d2"))
+    ]
     batches = (
         site.lake.connect(batches=None)
         .execute("SELECT verdict, count(*) FROM batches GROUP BY 1 ORDER BY 1")
         .fetchall()
     )
-    assert batches == [("accepted", BATCHES), ("rejected", 1)]
+    assert batches == [("accepted", 2 * BATCHES), ("rejected", 1)]
     assert not list(site.store.list(site.config.layout.inbox))
     assert len(list(site.store.list(site.config.layout.quarantine))) == 2

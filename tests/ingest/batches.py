@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import timedelta
 from hashlib import sha256
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from edge_runtime.aggregates import seal_aggregates
 from edge_runtime.sealing import seal_batch
 from edge_runtime.settings import DeviceSettings
-from edge_runtime.spool import Event
+from edge_runtime.spool import Event, SealedBatch
 from edgeloop.layout import BatchName
 from tests.site import START, Site
 
@@ -32,9 +34,21 @@ def events(first: int, count: int, **changes: object) -> list[Event]:
 
 def seal(site: Site, rows: list[Event], device: str = "d1", epoch: int = 7) -> tuple[str, bytes]:
     """Path and content of a batch as a device makes it."""
-    settings = DeviceSettings(1, "pump", device, "memory://", site.config.schema(), site.config.device)
-    batch = seal_batch(rows, settings, epoch, 0, START + timedelta(hours=1))
-    return f"{site.config.layout.inbox}/{device}/{batch.name}", batch.content
+    return _sealed(site, seal_batch, rows, device, epoch)
+
+
+def seal_aggregated(site: Site, rows: list[Event], device: str = "d1", epoch: int = 7) -> tuple[str, bytes]:
+    """Path and content of a batch as a device makes it that ships aggregates."""
+    return _sealed(site, seal_aggregates, rows, device, epoch)
+
+
+def _sealed(
+    site: Site, make: Callable[..., SealedBatch], rows: list[Event], device: str, epoch: int
+) -> tuple[str, bytes]:
+    config = site.config
+    settings = DeviceSettings(1, "pump", device, "memory://", config.schema(), config.device, config.privacy)
+    batch = make(rows, settings, epoch, 0, START + timedelta(hours=1))
+    return f"{config.layout.inbox}/{device}/{batch.name}", batch.content
 
 
 def rewrite(

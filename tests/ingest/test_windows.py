@@ -1,0 +1,188 @@
+"""Batches of aggregates: what is refused, and what comes of those that are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from edge_runtime.aggregates import sketch
+from edgeloop.events import TIME
+from edgeloop.manifest import Reference
+from ingest.aggregates import update_aggregates
+from ingest.completeness import completeness
+from ingest.drift import drift
+from ingest.plan import decode_plan
+from ingest.run import IngestReport, ingest, make_plan
+from tests.edge_runtime.test_aggregates import AGGREGATED
+from tests.ingest.batches import column, events, rewrite, seal, seal_aggregated
+from tests.site import START, Site, make_site
+
+NOW = START + timedelta(days=1)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return make_site(tmp_path, AGGREGATED)
+
+
+def run(site: Site, *batches: tuple[str, bytes]) -> IngestReport:
+    for batch in batches:
+        site.store.create(*batch)
+    return ingest(site.store, site.lake, site.config, NOW)
+
+
+def rows(site: Site, query: str) -> list[tuple[object, ...]]:
+    names = ("events", "sketches", "batches", "device_hourly", "feature_hourly")
+    found: list[tuple[object, ...]] = site.lake.connect(**dict.fromkeys(names)).execute(query).fetchall()
+    return found
+
+
+def hostile(site: Site) -> dict[str, Callable[[], tuple[str, bytes]]]:
+    """What a broken or hostile device may send, and a word of the reason that must be given. The batch is of 20 events."""
+    _, good = seal_aggregated(site, events(1, 20))
+
+    def bent(change: object = None, **words: str) -> Callable[[], tuple[str, bytes]]:
+        return lambda: rewrite(site, good, change, {f"edgeloop.{k}": v for k, v in words.items()})
+
+    def per_row(name: str, value: Callable[[dict[str, object]], object], kind: pa.DataType) -> object:
+        return lambda table: column(name, [value(row) for row in table.to_pylist()], kind)(table)  # type: ignore[operator]
+
+    def but(measure: str, name: str, value: object, kind: pa.DataType) -> Callable[[], tuple[str, bytes]]:
+        return bent(per_row(name, lambda row: value if row["measure"] == measure else row[name], kind))
+
+    infinite = sketch(np.float32([np.inf] * 20), np.ones(20, np.int64))
+    sure = sketch(np.float32([2.0] * 20), np.ones(20, np.int64))
+    return {
+        "of kind 'rumours'": bent(kind="rumours"),
+        "not there or nested": bent(kind="events"),
+        "event schema 2": bent(schema="2"),
+        "events is ''": bent(events=""),
+        "last_seq is '-1'": bent(last_seq="-1"),
+        "of 0 events from 1": bent(events="0"),
+        "20 events from 1 to 19": bent(last_seq="19"),
+        f"from 1 to {10**12}": bent(last_seq=str(10**12)),
+        "of 21 events, and counts 20": bent(events="21", last_seq="21"),
+        "counts 40": bent(lambda t: pa.concat_tables([t, t])),
+        "add up": but("f_a", "events", 19, pa.int64()),
+        "add up to the events": but("prediction", "weight", 21, pa.int64()),
+        "without some of the loop's measures": bent(lambda t: t.filter(pc.not_equal(t["measure"], "f_a"))),
+        "measures 'f_z'": but("f_a", "measure", "f_z", pa.string()),
+        "0 events of weight": but("event", "events", 0, pa.int64()),
+        "counts -20 events": but("event", "events", -20, pa.int64()),
+        "20 events of weight 19": but("event", "weight", 19, pa.int64()),
+        "of weight 9223372036854775807": but("event", "weight", 2**63 - 1, pa.int64()),
+        "a sketch holds 20 values, its row says 21": but("f_a", "weight", 21, pa.int64()),
+        "confidences": but("confidence", "sketch", sure, pa.binary()),
+        "no numbers": but("f_a", "sketch", infinite, pa.binary()),
+        "not a KLL sketch": but("f_a", "sketch", b"x" * 40, pa.binary()),
+        "a value of 9000 bytes": but("f_a", "sketch", b"x" * 9000, pa.binary()),
+        "a sketch of 'event'": but("event", "sketch", sure, pa.binary()),
+        "no class of the loop: 'evil'": but("prediction", "value", "evil", pa.string()),
+        "no class of the loop: 'good'": but("event", "value", "good", pa.string()),
+        "not the digest of a manifest": bent(per_row("release", lambda _: "../x", pa.string())),
+        "no whole hours": bent(per_row("hour", lambda row: row["hour"] + timedelta(seconds=1), TIME)),  # type: ignore[operator]
+        "are no whole hours": bent(per_row("until", lambda row: row["hour"], TIME)),
+        "hour runs from": bent(per_row("hour", lambda _: -(2**62), TIME)),
+        "until runs from": bent(per_row("until", lambda _: NOW + timedelta(days=3), TIME)),
+        "null values": but("event", "events", None, pa.int64()),
+    }
+
+
+def test_what_a_hostile_device_sends_is_quarantined_with_the_reason(site: Site) -> None:
+    cases = hostile(site)
+    expected = {}
+    for says, make in cases.items():
+        path, content = make()
+        site.store.create(path, content)
+        expected[path.rpartition("/")[2]] = says
+    good = seal_aggregated(site, events(1, 20), device="d2")
+    report = run(site, good)
+    assert (report.batches, report.rows, report.rejected) == (1, 20, len(cases))
+    reasons = {
+        e.path.rpartition("/")[2].removesuffix(".reason.json"): site.store.read(e.path).decode()
+        for e in site.store.list(site.config.layout.quarantine)
+        if e.path.endswith(".reason.json")
+    }
+    assert {says for name, says in expected.items() if says not in reasons[name]} == set()
+
+
+def test_the_books_count_what_a_batch_of_aggregates_stands_for(site: Site) -> None:
+    thinned = [event for event in events(101, 60) if event.seq % 2]
+    for event in thinned:
+        event.weight = 2.0
+    first, second = seal_aggregated(site, events(1, 50)), seal_aggregated(site, thinned)
+    second = rewrite(site, second[1], None, {"edgeloop.shed": "30"}, first=101)
+    assert run(site, second).rows == 30
+    assert run(site, first).rows == 50
+    assert run(site, first).duplicates == 1
+    assert run(site, seal_aggregated(site, events(20, 40))).rejected == 1  # overlaps, whatever kind either is of
+    assert run(site, seal(site, events(30, 5))).rejected == 1
+    (books,) = completeness(site.store, site.lake, site.config.layout).to_pylist()
+    counts = {name: books[name] for name in ("produced", "ingested", "shed", "missing")}
+    assert counts == {"produced": 159, "ingested": 80, "shed": 30, "missing": 49}
+    assert rows(site, "SELECT sum(events), sum(weight) FROM sketches WHERE measure = 'event'") == [(80, 110)]
+
+
+def test_hours_are_made_of_both_kinds(site: Site) -> None:
+    told, kept = events(1, 40), events(41, 3000)
+    draw = np.random.default_rng(2)
+    for event in (*told, *kept):
+        event.inputs = [float(draw.normal(5.0)), float("nan"), 0.0, 0.0]
+        event.latency_us = float(draw.uniform(0, 100))
+    values = np.array([e.inputs[0] for e in (*told, *kept)])
+    run(site, seal(site, told), seal_aggregated(site, kept[:1500], device="d2"))
+    assert update_aggregates(site.lake) == {"device_hourly": 2, "feature_hourly": 3}
+    assert update_aggregates(site.lake) == {"device_hourly": 0, "feature_hourly": 0}
+    run(site, seal_aggregated(site, kept[1500:], device="d2"))
+    update_aggregates(site.lake)
+    devices = rows(site, "SELECT device, events, weighted, labelled FROM device_hourly ORDER BY 1")
+    assert devices == [("d1", 40, 40.0, 0), ("d2", 3000, 3000.0, 0)]
+    query = "SELECT mean_confidence, latency_us_p50, latency_us_p99 FROM device_hourly WHERE device = 'd2'"
+    ((confidence, median, tail),) = rows(site, query)
+    assert confidence == pytest.approx(0.9)
+    assert median == pytest.approx(50, abs=5)
+    assert tail == pytest.approx(99, abs=5)
+    (row,) = rows(
+        site, "SELECT events, missing, mean, stddev, minimum, maximum FROM feature_hourly WHERE feature = 'f_a'"
+    )
+    assert row[:2] == (3040, 0)
+    assert row[2:4] == (pytest.approx(values.mean(), abs=0.1), pytest.approx(values.std(), abs=0.1))
+    assert row[4:] == (pytest.approx(values.min()), pytest.approx(values.max()))
+
+
+def test_hours_of_events_alone_count_what_was_shed(site: Site) -> None:
+    heavy, light = events(1, 1, weight=3.0), events(2, 1)
+    heavy[0].inputs, light[0].inputs = [1.0, 0.0, 0.0, 0.0], [5.0, 0.0, 0.0, 0.0]
+    run(site, seal(site, heavy + light))
+    update_aggregates(site.lake)
+    query = "SELECT events, mean, stddev FROM feature_hourly WHERE feature = 'f_a'"
+    assert rows(site, query) == [(2, 2.0, 2.0)]  # 1, 1, 1 and 5
+    reference = {"a": Reference((3.0,), (0.75, 0.25), 0.0)}
+    (row,) = drift(site.lake, site.config.schema(), reference, NOW, timedelta(days=2)).to_pylist()
+    assert row == {"feature": "a", "psi": pytest.approx(0.0), "events": 4, "missing": 0.0}
+
+
+def test_an_hour_of_too_few_is_counted_and_no_feature_is_missing_for_it(site: Site) -> None:
+    run(site, seal_aggregated(site, events(1, 9)), seal_aggregated(site, events(1, 20), device="d2"))
+    update_aggregates(site.lake)
+    assert rows(site, "SELECT device, events FROM device_hourly ORDER BY 1") == [("d1", 9), ("d2", 20)]
+    assert rows(site, "SELECT events, missing FROM feature_hourly WHERE feature = 'f_a'") == [(20, 0)]
+    reference = {"a": Reference((3.0,), (0.5, 0.5), 0.0)}
+    (row,) = drift(site.lake, site.config.schema(), reference, NOW, timedelta(days=2)).to_pylist()
+    assert (row["events"], row["missing"]) == (20, 0.0)
+
+
+def test_plans_from_before_are_of_events(site: Site) -> None:
+    site.store.create(*seal(site, events(1, 5)))
+    plan = make_plan(site.store, site.lake, site.config, 1, NOW)
+    assert plan is not None
+    old = plan.encode().replace(b',"kind":"events"', b"")
+    assert old != plan.encode()
+    assert decode_plan(old) == plan
