@@ -15,12 +15,13 @@ BUNDLE_VERSION = 1
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """A device's settings, the TUF root that it trusts, and the credentials for its store, if that asks for any."""
+    """A device's settings, the TUF root that it trusts, and, if it needs them, the credentials for its store and the key it hashes with."""
 
     version: int
     settings: DeviceSettings
     root: str
     credentials: Credentials | None = None
+    hash_key: bytes = b""
 
 
 def with_secret(bundle: Bundle, secret: str) -> Bundle:
@@ -74,5 +75,5 @@ def unpack_bundle(path: Path, home: Path) -> DeviceSettings:
     if (home / "settings.json").exists() and read_settings(home).device == bundle.settings.device:
         adopt_credentials(home, bundle.credentials)
     else:
-        create_home(home, bundle.settings, bundle.root.encode(), credentials=bundle.credentials)
+        create_home(home, bundle.settings, bundle.root.encode(), bundle.hash_key, bundle.credentials)
     return bundle.settings

@@ -33,15 +33,20 @@ def enroll(
     table: Annotated[
         Path | None, typer.Option("--from", metavar="FILE.csv", help="Ids from the column `device` of a table, too.")
     ] = None,
+    hash_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What the loop's hashed features are hashed with.")
+    ] = None,
     out: Bundles = Path(),
     json: Json = False,
 ) -> None:
     """Enrol devices: a user each in MinIO, held to its own, and a bundle for `edgeloop device join`. May be repeated."""
     from rich.progress import track
 
+    from edge_runtime.pseudonyms import check_key, read_key
     from edge_runtime.settings import SETTINGS_VERSION, DeviceSettings
 
-    config, trusted = read_loop(loop), root.read_text()
+    config, trusted, key = read_loop(loop), root.read_text(), read_key(hash_key) if hash_key else b""
+    check_key(config.schema(), key)
     access, where = _access(store), store if "://" in store else str(Path(store).resolve())
     out.mkdir(parents=True, exist_ok=True)
     made, ids = [], list(dict.fromkeys([*(devices or ()), *_ids(table)]))
@@ -52,7 +57,7 @@ def enroll(
             SETTINGS_VERSION, config.name, device, where, config.schema(), config.device, config.privacy
         )
         path = out / f"{device}.bundle"
-        bundle = _bundle(path, settings, trusted, access)
+        bundle = _bundle(path, settings, trusted, key, access)
         if access and bundle.credentials:
             access.enrol(device, config.name, bundle.credentials.secret_access_key)
         made.append(str(path))
@@ -117,7 +122,7 @@ def _access(store: str) -> Access | None:
     return open_access(store)
 
 
-def _bundle(path: Path, settings: DeviceSettings, root: str, access: Access | None) -> Bundle:
+def _bundle(path: Path, settings: DeviceSettings, root: str, key: bytes, access: Access | None) -> Bundle:
     """The bundle at `path`, made if it is not there. Written before the device is enrolled, so that no secret is ever lost."""
     from edge_runtime.bundle import BUNDLE_VERSION, Bundle, write_bundle
     from edgeloop.layout import check_id
@@ -125,7 +130,7 @@ def _bundle(path: Path, settings: DeviceSettings, root: str, access: Access | No
 
     check_id("device id", settings.device)
     if path.exists():
-        return _renewed(path, settings, root)
+        return _renewed(path, settings, root, key)
     if access and access.policies_of(settings.device):
         raise ConfigError(
             f"{settings.device} is enrolled already, and {path} is not there.",
@@ -137,12 +142,12 @@ def _bundle(path: Path, settings: DeviceSettings, root: str, access: Access | No
         settings.device,
         new_secret(),
     )
-    bundle = Bundle(BUNDLE_VERSION, settings, root, credentials if access else None)
+    bundle = Bundle(BUNDLE_VERSION, settings, root, credentials if access else None, key)
     write_bundle(path, bundle)
     return bundle
 
 
-def _renewed(path: Path, settings: DeviceSettings, root: str) -> Bundle:
+def _renewed(path: Path, settings: DeviceSettings, root: str, key: bytes) -> Bundle:
     """The bundle that is at `path` with these settings, and its own credentials."""
     import msgspec
 
@@ -155,7 +160,7 @@ def _renewed(path: Path, settings: DeviceSettings, root: str) -> Bundle:
             f"{path} is for {there[0]} in {there[1]} at {there[2]}, not for {wanted[0]} in {wanted[1]} at {wanted[2]}.",
             remedy="Name another directory with --out.",
         )
-    bundle = msgspec.structs.replace(old, settings=settings, root=root)
+    bundle = msgspec.structs.replace(old, settings=settings, root=root, hash_key=key)
     if bundle != old:
         write_bundle(path, bundle, replace=True)
     return bundle
