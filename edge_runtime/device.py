@@ -236,6 +236,8 @@ class Device:
         latency = (time.perf_counter() - began) * 1e6
         if self._slots.staged:
             self._judge(self._slots.observe(probabilities, latency))
+            if self._release is not release:  # put back: the committed one answers in its place
+                return None
         return self._record(release, probabilities, latency, at, kept)
 
     def _answer_many(self, release: Release, ats: list[int], many: list[Inputs]) -> list[Prediction]:

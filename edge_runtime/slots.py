@@ -129,7 +129,8 @@ class Slots:
     def stage(self, release: str) -> None:
         """Put a release on probation; `release` must not be refused."""
         assert not self.refusals.why(release, self._now()), "a refused release is not tried again"
-        self.staged, self._starts, self._latencies, self._attempts = release, 0, [], {}
+        self.staged, self._starts, self._latencies = release, 0, []
+        self._attempts.pop(release, None)
         self._write()
 
     def observe(self, probabilities: list[float], latency_us: float) -> Judgement | None:

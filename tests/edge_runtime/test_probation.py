@@ -174,11 +174,14 @@ def test_a_committed_model_that_fails_leaves_an_event_without_a_prediction(
         assert device.predict(readings(1)[0]).label is not None
 
 
-def test_not_a_number_on_probation_is_put_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_not_a_number_on_probation_is_put_back_and_the_old_one_answers(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     digest = staged(site)
     with site.open("dev") as device:
-        monkeypatch.setattr(OnnxModel, "probabilities", lambda *_: [math.nan, math.nan])
-        device.predict(readings(1)[0])
+        assert device._release is not None
+        monkeypatch.setattr(device._release.model, "probabilities", lambda *_: [math.nan, math.nan])
+        assert device.predict(readings(1)[0]).label is not None
         assert device.status().refused[digest] == "a prediction was not a number"
         assert device.status().release_id == "r0001"
 
