@@ -288,6 +288,7 @@ threads = 1
 latency_budget_ms = 50.0
 probation_events = 24 # good predictions before a release is kept
 crash_limit = 3 # starts on probation before it is put back
+# refuse_for = "30d" # a release that failed here is tried again after this long, then twice as long, …; not set: never
 
 [privacy] # what does not leave a device, or less exactly
 # drop = ["location"] # for the model alone: events have null
@@ -321,7 +322,7 @@ control = 2500 # of the rest, named in the rollout as the arm to compare with; t
 min_labels = {few}
 margin = 0.01
 max_looks = 8
-max_offline_days = 90 # goes into the rollout; devices do not act on it yet
+max_offline_days = 90 # a device that was alone for longer goes on, and says that it is stale
 
 [drift]
 window = "{seed}"
