@@ -29,18 +29,23 @@ AGGREGATED_EVENTS = 10_000
 
 
 def ship(spool: Spool, store: DeviceStore, settings: DeviceSettings, budget: Budget, clock: Clock) -> Iterator[int]:
-    """Ship everything that is in the spool and may go; the bytes of each batch once it is acknowledged.
+    """Ship as much as is in the spool now and may go; the bytes of each batch once it is acknowledged.
+
+    What comes in meanwhile is for the next time, or a device that measures faster than it ships would never poll.
 
     Raises:
         StoreError: the store failed; what was acknowledged before stays so, the rest waits.
         DataError: the disk failed; what is not written down as acknowledged is sent again.
     """
-    layout = Layout(settings.loop)
+    layout, left = Layout(settings.loop), spool.spooled
     for batch in _batches(spool, settings, budget, clock):
         with contextlib.suppress(AlreadyExists):
             store.create(layout.batch(settings.device, BatchName.parse(batch.name)), batch.content)
         spool.acknowledge(batch, allowance=budget.spend(len(batch.content), clock()))
         yield len(batch.content)
+        left -= batch.events
+        if left <= 0:
+            return
 
 
 def _batches(spool: Spool, settings: DeviceSettings, budget: Budget, clock: Clock) -> Iterator[SealedBatch]:
