@@ -66,7 +66,10 @@ def _batches(spool: Spool, settings: DeviceSettings, budget: Budget, clock: Cloc
 
 def _finished(spool: Spool, settings: DeviceSettings, now: datetime) -> Sequence[Event]:
     """By the hours that are over, from the oldest on: batches of the newest would cut hours into pieces."""
-    return ripe(_alike(spool.oldest(AGGREGATED_EVENTS)), now, settings.privacy.min_events)
+    oldest = spool.oldest(AGGREGATED_EVENTS)
+    events = _alike(oldest)
+    # Where others wait behind them no more are to come, and of too few a batch says no more than how many they are.
+    return ripe(events, now, settings.privacy.min_events if len(events) == len(oldest) else 1)
 
 
 def _pick(spool: Spool, size: int, at_once: bool) -> Sequence[Event]:

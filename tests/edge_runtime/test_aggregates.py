@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 import struct
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -131,3 +131,15 @@ def test_without_the_library_a_device_says_so_at_its_start(site: Site, monkeypat
     monkeypatch.setattr(edge_runtime.settings, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"edgeloop\[edge,sketches\]"), Device.open(home):
         pass
+
+
+def test_a_few_events_from_before_the_clock_was_set_hold_up_no_others(site: Site) -> None:
+    with site.open("d1") as device:
+        for i, reading in enumerate(readings(23)):
+            device.predict(reading, ts=(datetime(1970, 1, 1, tzinfo=UTC) if i < 3 else START) + timedelta(minutes=i))
+        site.clock.now = START + timedelta(hours=1)
+        assert device.exchange()
+        assert (device.status().acked, device.status().spooled) == (23, 0)
+    batches = sorted(site.store.list(site.config.layout.inbox), key=lambda e: e.path)
+    tables = [pq.read_table(pa.BufferReader(site.store.read(entry.path))) for entry in batches]
+    assert [sum(table["events"].to_pylist()) == 3 for table in tables] == [True, False]  # of the three, that they were
