@@ -85,6 +85,18 @@ class BentLink:
             return content[: len(content) // 2]
         return bytes(len(content)) if does == "wrong bytes" else content
 
+    def read_unless(self, path: str, version: str, length: int) -> tuple[bytes, str] | None:
+        does = self._borders.request()
+        if does in ("down", "lost reply"):
+            raise StoreError("the link is down")
+        found = self._store.read_unless(path, version, length)
+        if found is None:
+            return None
+        content, its = found
+        if does == "torn":
+            return content[: len(content) // 2], its
+        return (bytes(len(content)) if does == "wrong bytes" else content), its
+
     def _put(self, put: Callable[[str, bytes], None], path: str, content: bytes) -> None:
         does = self._borders.request()
         if does == "down":

@@ -140,5 +140,5 @@ def test_a_batch_on_probation_is_judged_row_by_row(site: Site, monkeypatch: pyte
         monkeypatch.setattr(model, "probabilities", breaks)
         found = device.predict_many(readings(9))
         assert device.status().update.state == "rolled-back"
-        assert [answer.label is None for answer in found] == [False, False, True, *[False] * 6]
+        assert None not in [answer.label for answer in found]  # the committed one answers for the one that was put back
         assert {answer.confidence for answer in found[3:]} != {0.5}
