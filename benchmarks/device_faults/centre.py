@@ -1,4 +1,4 @@
-"""The centre's side of the campaign: a deployment with three releases, which it offers by turns, some of them spoiled."""
+"""The centre's side of the campaign: a deployment with four releases, which it offers by turns, some of them spoiled."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ REST = 2.0
 
 
 def prepare(directory: Path) -> Site:
-    """A deployment with three releases, trained, judged, signed and published as ever.
+    """A deployment with four releases, trained, judged, signed and published as ever.
 
-    Three, because a device keeps two: each is downloaded again each time it is its turn.
+    Four, because a device keeps three: each is downloaded again each time it is its turn.
     """
     site = make_site(directory)
     fill_lake(site, 24 * 12)
-    for days in (2, 1, 0):
+    for days in (3, 2, 1, 0):
         site.clock.now = NOW - timedelta(days=days)
         refresh(site.store, site.centre.keys, site.clock.now)
         train_next(site.centre, site.config)
