@@ -452,7 +452,7 @@ class Device:
         self._renew_encoder()
         # Counted before anything is loaded: loading can end the process too.
         judgement = self._slots.on_start()
-        self._history.note("idle", self._spool.set_aside or "just started")
+        self._history.note("idle", "just started")
         if judgement is not None:
             self._history.say(judgement.state, judgement.reason, judgement.release)
         self._release = self._load_running(forget=True)

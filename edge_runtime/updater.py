@@ -29,6 +29,7 @@ from edgeloop.layout import is_digest
 from edgeloop.manifest import Artefact, decode_manifest
 from edgeloop.rollout import ReleaseRef, RolloutDocument, decode_rollout, rollout_target
 from edgeloop.store import DeviceStore
+from edgeloop.window import Window
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,9 @@ def poll(home: Path, store: DeviceStore, settings: DeviceSettings, slots: Slots,
         else:
             wanted = _wanted(rollout, settings)
             about = wanted.sha256
-            found = _decide(rollout, wanted, slots, now) or _install(trusted, home, settings, slots, wanted, say)
+            found = _decide(rollout, wanted, slots, settings.section.window, now) or _install(
+                trusted, home, settings, slots, wanted, say
+            )
     except (TrustError, DataError) as error:
         found = Poll("refused-target", str(error))
     except ModelError as error:
@@ -102,7 +105,7 @@ def _wanted(rollout: RolloutDocument, settings: DeviceSettings) -> ReleaseRef:
     return wanted
 
 
-def _decide(rollout: RolloutDocument, wanted: ReleaseRef, slots: Slots, now: datetime) -> Poll | None:
+def _decide(rollout: RolloutDocument, wanted: ReleaseRef, slots: Slots, window: Window, now: datetime) -> Poll | None:
     """What comes of it without an installation; None if `wanted` is to be installed."""
     if rollout.paused and slots.running:
         return Poll("paused", rollout.reason)
@@ -112,6 +115,8 @@ def _decide(rollout: RolloutDocument, wanted: ReleaseRef, slots: Slots, now: dat
         return Poll("refused-release", f"{wanted.id} was refused before: {why}")
     if wanted.counter < rollout.floor:
         return Poll("refused-release", f"{wanted.id} is under the floor of {rollout.floor}")
+    if slots.running and wanted.sha256 not in slots.held and window.opens(now) > now:
+        return Poll("waiting", f"{wanted.id} waits for {window} UTC")
     return None
 
 

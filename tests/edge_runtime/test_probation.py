@@ -19,8 +19,8 @@ from edge_runtime.device import Device
 from edge_runtime.onnx import OnnxModel
 from edgeloop.errors import ConfigError, DataError
 from edgeloop.manifest import ReleaseManifest, decode_manifest
-from tests.integration.test_trust import predict, release_to_everyone, site
-from tests.site import Site, readings
+from tests.integration.test_trust import predict, release, release_to_everyone, site
+from tests.site import LOOP, Site, fill_lake, make_site, readings
 
 __all__ = ["site"]
 
@@ -65,6 +65,25 @@ def test_clean_restarts_are_no_crash_loop_and_probation_ends(site: Site) -> None
         assert not device.status().on_probation
         assert device.status().release_id == "r0002"
         assert not device.status().refused
+
+
+def test_a_release_waits_for_its_hours_and_the_first_one_does_not(tmp_path: Path) -> None:
+    site = make_site(tmp_path, LOOP.replace("[device]", '[device]\nwindow = "22:00-06:00"'))
+    fill_lake(site, 24 * 8)
+    release(site, 8)
+    site.clock.now = site.clock.now.replace(hour=12)
+    with site.open("dev") as device:
+        device.poll()
+        predict(device, 10)
+        assert device.status().release_id == "r0001"
+        release_to_everyone(site, 9)
+        site.clock.now = site.clock.now.replace(hour=12)
+        device.poll()
+        assert device.status().update.state == "waiting"
+        assert "22:00-06:00" in device.status().update.reason
+        site.clock.now = site.clock.now.replace(hour=23)
+        device.poll()
+        assert device.status().release_id == "r0002"
 
 
 def test_a_release_comes_in_while_predictions_go_on(site: Site) -> None:
