@@ -93,10 +93,10 @@ class Site:
         return Device.open(home, clock=self.clock)
 
 
-def make_site(directory: Path, loop: str = LOOP) -> Site:
-    """A fresh deployment."""
+def make_site(directory: Path, loop: str = LOOP, store: Store | None = None) -> Site:
+    """A fresh deployment; in a directory, if no `store` is given."""
     config = parse_loop(loop)
-    store, clock = open_store(directory / "store"), SimulatedClock(START)
+    store, clock = store or open_store(directory / "store"), SimulatedClock(START)
     keys = create_keys(directory / "keys")
     root = initialise(store, keys, START)
     return Site(directory, config, store, Centre(store, keys, clock), clock, root)

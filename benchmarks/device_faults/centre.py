@@ -14,6 +14,7 @@ from assets.delivery import publish_newest
 from assets.learning import train_next
 from benchmarks.device_faults.life import NOW
 from edgeloop.rollout import ReleaseRef
+from edgeloop.store import Store
 from fleet.releases import list_releases
 from fleet.repository import blob_path, refresh
 from fleet.rollouts import publish_rollout, read_current, start
@@ -27,12 +28,12 @@ REST = 2.0
 """Seconds between two ingests."""
 
 
-def prepare(directory: Path) -> Site:
+def prepare(directory: Path, store: Store | None = None) -> Site:
     """A deployment with four releases, trained, judged, signed and published as ever.
 
     Four, because a device keeps three: each is downloaded again each time it is its turn.
     """
-    site = make_site(directory)
+    site = make_site(directory, store=store)
     fill_lake(site, 24 * 12)
     for days in (3, 2, 1, 0):
         site.clock.now = NOW - timedelta(days=days)
@@ -46,8 +47,8 @@ class Offers:
     """Releases rolled out by turns. Of every eight offers one has a byte of its model changed in the store, and one names a
     digest that `releases` never signed."""
 
-    def __init__(self, site: Site) -> None:
-        self._site, self.made = site, 0
+    def __init__(self, site: Site, *, spoils: bool = True) -> None:
+        self._site, self.made, self._spoils, self.last = site, 0, spoils, ""
         self._mend: Callable[[], None] = lambda: None
         self._releases = list_releases(site.store, site.centre.keys, site.config.name)
         models = (artefact.sha256 for release in self._releases for artefact in release.manifest.models)
@@ -59,10 +60,11 @@ class Offers:
         self._mend = lambda: None
         release = self._releases[self.made % len(self._releases)]
         digest = release.sha256
-        if self.made % 8 == 3:
+        if self._spoils and self.made % 8 == 3:
             self._spoil(release.manifest.models[0].target, release.manifest.models[0].sha256)
-        elif self.made % 8 == 7:
+        elif self._spoils and self.made % 8 == 7:
             digest = sha256(f"unsigned {self.made}".encode()).hexdigest()
+        self.last = digest
         self._roll_out(ReleaseRef(release.manifest.id, release.manifest.counter, digest))
         self.made += 1
 
