@@ -5,9 +5,9 @@ BIN := .venv/bin
 UV := 0.13.9
 DEMO ?= demo
 
-.PHONY: help setup demo test ui lint types lock clean
+.PHONY: help setup demo test test-tflite ui lint types lock clean
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 setup: .venv/.ready ## the locked environment in .venv
 
@@ -26,6 +26,20 @@ demo: setup ## the loop on four years of air quality; QUICK=1 for the first year
 test: setup ## all tests
 	$(BIN)/python -m pytest
 
+# These make releases with a trainer, or ingest, or write the networks: they need the centre.
+CENTRE_TESTS := policies releases rollback shipper updates_machine networks
+
+test-tflite: .venv-tflite/.ready ## the device's tests on tflite-runtime, in an environment of its own
+	.venv-tflite/bin/python -m pytest tests/edge_runtime $(CENTRE_TESTS:%=--ignore=tests/edge_runtime/test_%.py)
+
+.venv-tflite/.ready: requirements-tflite.lock | setup
+	@for p in python3.11 $(BIN)/python; do \
+		$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && $$p -m venv .venv-tflite && exit; done; \
+		echo "tflite-runtime needs Python 3.11, and there is none here"; exit 1
+	$(BIN)/uv pip sync --quiet --python .venv-tflite/bin/python --require-hashes requirements-tflite.lock
+	$(BIN)/uv pip install --quiet --python .venv-tflite/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
 ui: setup ## Dagster on what the demo left behind
 	$(BIN)/edgeloop ui $(DEMO)
 
@@ -41,7 +55,9 @@ lock: ## renew requirements.lock from pyproject.toml
 	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --extra edge --extra replay --extra centre --extra litert --extra mqtt --extra metrics --extra sketches --extra dev --output-file requirements.lock --upgrade
+	$(BIN)/uv pip compile pyproject.toml requirements-tflite.in --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --extra tflite --extra replay --extra mqtt --extra metrics --extra sketches --output-file requirements-tflite.lock --upgrade
 	rm -f .venv/.ready
 
 clean: ## remove the environment and what the demo left
-	rm -rf .venv $(DEMO) .edgeloop build *.egg-info
+	rm -rf .venv .venv-tflite $(DEMO) .edgeloop build *.egg-info

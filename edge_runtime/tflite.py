@@ -32,9 +32,11 @@ class TfliteModel:
         shapes = tuple(self._input["shape"]), tuple(self._output["shape"])
         if shapes != ((1, features), (1, classes)):
             raise ModelError(f"{path.name} maps {shapes[0]} to {shapes[1]}, not (1, {features}) to (1, {classes}).")
+        self._values = np.zeros((1, features), np.float32)
 
     def probabilities(self, row: Sequence[float]) -> list[float]:
-        self._interpreter.set_tensor(self._input["index"], _quantised(np.asarray([row], np.float32), self._input))
+        self._values[0] = row
+        self._interpreter.set_tensor(self._input["index"], _quantised(self._values, self._input))
         self._interpreter.invoke()
         raw = self._interpreter.get_tensor(self._output["index"])
         scale, zero = self._output["quantization"]
@@ -49,7 +51,7 @@ class TfliteModel:
 def _quantised(row: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray[Any, Any]:
     # real = scale * (stored - zero point), the TFLite quantisation specification. A network has no NaN: missing is 0.
     scale, zero = detail["quantization"]
-    row = np.nan_to_num(row, nan=0.0)
+    np.nan_to_num(row, copy=False, nan=0.0)
     if not scale:
         return row
     bounds = np.iinfo(detail["dtype"])

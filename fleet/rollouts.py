@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow as pa
@@ -18,13 +19,15 @@ from tuf.api.metadata import TargetFile, Targets
 from edgeloop.config import Rollout
 from edgeloop.errors import DataError, PreconditionFailed
 from edgeloop.events import TIME
-from edgeloop.lake import Lake
 from edgeloop.rollout import ROLLOUT_VERSION, ReleaseRef, RolloutDocument, bucket, decode_rollout, rollout_target
 from edgeloop.store import Store
 from fleet.gate import Decision, Evidence
 from fleet.keys import Keys
 from fleet.releases import PublishedRelease
 from fleet.repository import blob_path, publish, read_role
+
+if TYPE_CHECKING:
+    from edgeloop.lake import Lake
 
 DECISIONS = pa.schema(
     [

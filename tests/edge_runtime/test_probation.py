@@ -16,11 +16,10 @@ import pytest
 from edge_runtime import releases
 from edge_runtime.daemon import Reading, serve
 from edge_runtime.device import Device
-from edge_runtime.onnx import OnnxModel
 from edgeloop.errors import ConfigError, DataError
 from edgeloop.manifest import ReleaseManifest, decode_manifest
-from tests.integration.test_trust import predict, release, release_to_everyone, site
-from tests.site import LOOP, Site, fill_lake, make_site, readings
+from tests.edge_runtime.releases import KINDS, release, release_to_everyone, site
+from tests.site import LOOP, Site, make_site, predict, readings
 
 __all__ = ["site"]
 
@@ -69,8 +68,7 @@ def test_clean_restarts_are_no_crash_loop_and_probation_ends(site: Site) -> None
 
 def test_a_release_waits_for_its_hours_and_the_first_one_does_not(tmp_path: Path) -> None:
     site = make_site(tmp_path, LOOP.replace("[device]", '[device]\nwindow = "22:00-06:00"'))
-    fill_lake(site, 24 * 8)
-    release(site, 8)
+    release(site, 8, KINDS[0])
     site.clock.now = site.clock.now.replace(hour=12)
     with site.open("dev") as device:
         device.poll()
@@ -161,6 +159,11 @@ def test_a_self_test_that_raises_refuses_the_release(site: Site, monkeypatch: py
         assert predict(device, 20) > 10
 
 
+def model_class(device: Device) -> type:
+    assert device._release is not None
+    return type(device._release.model)
+
+
 def fail(*_: object) -> list[float]:
     raise RuntimeError("the runtime is out of order")
 
@@ -182,7 +185,7 @@ def test_a_committed_model_that_fails_leaves_an_event_without_a_prediction(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with site.open("dev") as device:
-        monkeypatch.setattr(OnnxModel, "probabilities", fail)
+        monkeypatch.setattr(model_class(device), "probabilities", fail)
         found = device.predict(readings(1)[0])
         assert (found.label, found.confidence) == (None, None)
         device.flush()
@@ -214,7 +217,7 @@ def test_looking_changes_nothing(site: Site, damaged: bool) -> None:
     home = site.directory / "devices/dev"
     staged(site)
     if damaged:
-        for model in home.glob("models/*/model.onnx"):
+        for model in home.glob("models/*/model.*"):
             model.write_bytes(b"x")
     before = files(home)
     for _ in range(2 * LIMIT):

@@ -21,7 +21,7 @@ from fleet.gate import Decision
 from fleet.releases import list_releases, publish_release
 from fleet.repository import blob_path, publish, refresh
 from fleet.rollouts import conclude, publish_rollout, read_current
-from tests.site import Site, fill_lake, make_site, readings, truth
+from tests.site import Site, fill_lake, make_site, predict, readings
 
 DAY = timedelta(days=1)
 
@@ -58,16 +58,6 @@ def release_to_everyone(site: Site, day: float) -> str:
     everyone = conclude(document, Decision("promote", "test"), site.clock.now)
     publish_rollout(site.store, site.centre.keys, everyone, site.clock.now, based_on=document)
     return document.candidate.sha256
-
-
-def predict(device: Device, count: int) -> int:
-    """Predict; how many answers were right. Every one must be an answer."""
-    right = 0
-    for reading in readings(count, seed=99):
-        found = device.predict(reading)
-        assert found.label is not None
-        right += found.label == truth(reading)
-    return right
 
 
 def poll(site: Site) -> tuple[str, str, str]:
