@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from edge_runtime.encoder import Encoder, Tally
 from edge_runtime.groups import Event
 from edge_runtime.onnx import OnnxModel
 from edgeloop.clock import EPOCH_0
@@ -27,11 +28,11 @@ def read_example() -> tuple[LoopConfig, list[Event]]:
     """The loop, and an event for each of the first readings, the stations one after the other."""
     config = read_loop(EXAMPLE / "loop.toml")
     history = read_history([str(EXAMPLE / "air_quality.parquet")], config)
-    table, encoder = history.table.slice(0, EVENTS), config.schema().encoder()
+    table, encoder = history.table.slice(0, EVENTS), Encoder(config.schema(), b"", Tally())
     columns = [table[name].to_pylist() for name in history.features]
     times = table["__ts"].to_pylist()
     rows = [
-        encoder.encode(dict(zip(history.features, values, strict=True)), ts)
+        encoder.encode(dict(zip(history.features, values, strict=True)), ts)[0]
         for ts, *values in zip(times, *columns, strict=True)
     ]
     model = _model(config, rows, table["__label"].to_pylist())
