@@ -25,7 +25,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from assets.centre import Centre
 from edge_runtime.device import Device
 from edgeloop.clock import SimulatedClock
 from edgeloop.errors import RefusedError
@@ -113,8 +112,7 @@ class Fleet:
     def copy(self, directory: Path) -> Site:
         shutil.copytree(self.site.directory, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("lake"))
         store, clock = open_store(directory / "store"), SimulatedClock(self.site.clock.now)
-        centre = Centre(store, Keys(directory / "keys"), clock)
-        return Site(directory, self.site.config, store, centre, clock, self.site.root)
+        return Site(directory, self.site.config, store, Keys(directory / "keys"), clock, self.site.root)
 
 
 class Updates(RuleBasedStateMachine):
