@@ -19,14 +19,14 @@ from datasketches import kll_floats_sketch
 from numpy.typing import NDArray
 
 from edge_runtime.groups import Event
-from edge_runtime.hours import HOUR, windows
+from edge_runtime.hours import windows
 from edge_runtime.parquet import Column, write_parquet
 from edge_runtime.sealing import describe
 from edge_runtime.settings import DeviceSettings
 from edge_runtime.spool import SealedBatch
 from edgeloop.layout import BatchName
 from edgeloop.schema import FeatureSchema
-from edgeloop.sketches import AGGREGATES, CLASS, EVENT, SKETCH_K, sketched_measures
+from edgeloop.sketches import AGGREGATES, CLASS, EVENT, HOUR, SKETCH_K, sketched_measures
 
 
 class Window(NamedTuple):

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import msgspec
 
-from edge_runtime.settings import DeviceSettings, adopt_credentials, create_home, decode_setting, read_settings
+from edge_runtime.settings import (
+    DeviceSettings,
+    adopt_credentials,
+    create_home,
+    decode_setting,
+    read_settings,
+    write_private,
+)
 from edgeloop.errors import ConfigError
 from edgeloop.store import Credentials
 
@@ -39,10 +46,7 @@ def write_bundle(path: Path, bundle: Bundle, *, replace: bool = False) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         part.unlink(missing_ok=True)
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(bundle, enc_hook=str))
-            file.flush()
-            os.fsync(file.fileno())
+        write_private(part, msgspec.json.encode(bundle, enc_hook=str))
         if not replace:
             os.link(part, path)  # unlike a rename it replaces nothing
             part.unlink()

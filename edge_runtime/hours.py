@@ -14,9 +14,7 @@ from itertools import groupby
 
 from edge_runtime.groups import Event
 from edgeloop.clock import EPOCH_0
-
-HOUR = 3_600_000_000
-"""In µs, as `ts` is."""
+from edgeloop.sketches import HOUR
 
 
 def ripe(events: Sequence[Event], now: datetime, least: int) -> Sequence[Event]:

@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from edge_runtime.pseudonyms import check_key, read_key
-from edgeloop.config import DeviceSection, Privacy
+from edgeloop.config import DeviceSection, LoopConfig, Privacy
 from edgeloop.duration import Duration
 from edgeloop.errors import ConfigError, DataError
 from edgeloop.layout import check_id
@@ -52,6 +52,16 @@ class DeviceSettings(msgspec.Struct, frozen=True):
     privacy: Privacy = Privacy()
 
 
+def settings_of(config: LoopConfig, device: str, store: str) -> DeviceSettings:
+    """The settings of a device of a loop.
+
+    Args:
+        store: its URL; a path is made absolute, for the device has a working directory of its own.
+    """
+    where = store if "://" in store else str(Path(store).resolve())
+    return DeviceSettings(SETTINGS_VERSION, config.name, device, where, config.schema(), config.device, config.privacy)
+
+
 def create_home(
     home: Path,
     settings: DeviceSettings,
@@ -75,12 +85,12 @@ def create_home(
         raise ConfigError(f"{home} is the home of a device already.", remedy="Name another directory.")
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(home / "root.json", root)
+        write_private(home / "root.json", root)
         if credentials:
-            _write(home / "credentials.json", msgspec.json.encode(credentials))
+            write_private(home / "credentials.json", msgspec.json.encode(credentials))
         if hash_key:
-            _write(home / HASH_KEY, hash_key)
-        _write(home / "settings.json", msgspec.json.encode(settings, enc_hook=str))
+            write_private(home / HASH_KEY, hash_key)
+        write_private(home / "settings.json", msgspec.json.encode(settings, enc_hook=str))
     except OSError as error:
         raise ConfigError(f"{home} cannot be made: {error.strerror}.", remedy="Name another directory.") from error
 
@@ -122,7 +132,7 @@ def adopt_credentials(home: Path, credentials: Credentials | None) -> None:
     if credentials is None:
         return
     try:
-        _write(home / "credentials.json.part", msgspec.json.encode(credentials))
+        write_private(home / "credentials.json.part", msgspec.json.encode(credentials))
         (home / "credentials.json.part").replace(home / "credentials.json")
     except OSError as error:
         raise ConfigError(f"{home} cannot be written: {error.strerror}.", remedy="Run as its owner.") from error
@@ -202,7 +212,8 @@ def read_hash_key(home: Path, settings: DeviceSettings) -> bytes:
     return read_key(home / HASH_KEY) if settings.schema.hashed else b""
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, if it is a new one, and have it on the disk. Raises `OSError`."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

@@ -10,6 +10,9 @@ EVENTS, AGGREGATES = "events", "aggregates"
 SKETCH_K = 200
 """The size of a sketch: its ranks are wrong by at most 1.33 % of the weight in it, in 99 of 100 cases (Apache DataSketches, KLL)."""
 
+HOUR = 3_600_000_000
+"""Of which windows are made, in µs, as `ts` is."""
+
 EVENT = "event"
 """The measure that counts a window's events: every other of the window adds up to it."""
 

@@ -93,6 +93,7 @@ def _check_aggregates(
     rows = read_aggregates(content)
     for column in ("hour", "until"):
         _check_times(rows[column], now, column)
+    _check_releases(rows)
     check_windows(rows, config, events)
     return events, last
 
@@ -262,9 +263,13 @@ def _check_rows(table: pa.Table, config: LoopConfig, name: BatchName, now: datet
     strangers = set(pc.unique(table["prediction"]).to_pylist()) - {None, *config.label.classes}
     if strangers:
         raise DataError(f"it predicts what is no class of the loop: {sorted(map(str, strangers))[:5]}.")
+    _check_releases(table)
+    return int(seq[-1])
+
+
+def _check_releases(table: pa.Table) -> None:
     if odd := [r for r in pc.unique(table["release"]).to_pylist() if r is not None and not is_digest(r)]:
         raise DataError(f"its release {odd[0][:80]!r} is not the digest of a manifest.")
-    return int(seq[-1])
 
 
 def _check_times(times: pa.ChunkedArray, now: datetime, column: str) -> None:

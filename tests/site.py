@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from edge_runtime.device import Device
-from edge_runtime.settings import DeviceSettings, create_home
+from edge_runtime.settings import create_home, settings_of
 from edgeloop.clock import SimulatedClock
 from edgeloop.config import LoopConfig, parse_loop
 from edgeloop.errors import StoreError
@@ -90,10 +90,8 @@ class Site:
     def home(self, device: str, store: str = "") -> Path:
         """The home of a device, set up."""
         home = self.directory / "devices" / device
-        schema, privacy = self.config.schema(), self.config.privacy
-        where = store or self.store.url
-        settings = DeviceSettings(1, self.config.name, device, where, schema, self.config.device, privacy)
-        create_home(home, settings, self.root, HASH_KEY if schema.hashed else b"")
+        settings = settings_of(self.config, device, store or self.store.url)
+        create_home(home, settings, self.root, HASH_KEY if settings.schema.hashed else b"")
         return home
 
     def open(self, device: str) -> Device:
@@ -128,6 +126,15 @@ def predict(device: Device, count: int) -> int:
         assert found.label is not None
         right += found.label == truth(reading)
     return right
+
+
+def pass_probation(site: Site) -> None:
+    """`dev` takes the release that is for it, predicts until that is committed, and reports it."""
+    with site.open("dev") as device:
+        device.exchange()
+        predict(device, 10)
+        assert device.status().update.state == "committed"
+        device.report()
 
 
 def truth(reading: dict[str, object]) -> str:

@@ -59,19 +59,10 @@ def create(
 ) -> None:
     """Set a device up: its settings, the root it trusts, and the key that it hashes with if there is anything to hash."""
     from edge_runtime.pseudonyms import read_key
-    from edge_runtime.settings import SETTINGS_VERSION, DeviceSettings, create_home
+    from edge_runtime.settings import create_home, settings_of
 
-    config = read_loop(loop)
-    settings = DeviceSettings(
-        version=SETTINGS_VERSION,
-        loop=config.name,
-        device=device,
-        store=store if "://" in store else str(Path(store).resolve()),
-        schema=config.schema(),
-        section=config.device,
-        privacy=config.privacy,
-    )
-    create_home(home, settings, _read_root(root), read_key(hash_key) if hash_key else b"")
+    settings = settings_of(read_loop(loop), device, store)
+    create_home(home, settings, read_root_file(root), read_key(hash_key) if hash_key else b"")
     err.print(f"{device} is set up in {home}; run it with: edgeloop device run {home}", highlight=False)
 
 
@@ -272,7 +263,8 @@ def _program() -> str:
     return found
 
 
-def _read_root(path: Path) -> bytes:
+def read_root_file(path: Path) -> bytes:
+    """The root that devices are born with. Raises `ConfigError`."""
     try:
         return path.read_bytes()
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeloop.cli.device import read_root_file
 from edgeloop.cli.options import Json, LoopFile, StoreUrl
 from edgeloop.cli.output import emit, err, say
 from edgeloop.config import read_loop
@@ -43,21 +44,18 @@ def enroll(
     from rich.progress import track
 
     from edge_runtime.pseudonyms import check_key, read_key
-    from edge_runtime.settings import SETTINGS_VERSION, DeviceSettings
+    from edge_runtime.settings import settings_of
 
-    config, trusted, key = read_loop(loop), root.read_text(), read_key(hash_key) if hash_key else b""
+    config, trusted, key = read_loop(loop), read_root_file(root).decode(), read_key(hash_key) if hash_key else b""
     check_key(config.schema(), key)
-    access, where = _access(store), store if "://" in store else str(Path(store).resolve())
+    access = _access(store)
     out.mkdir(parents=True, exist_ok=True)
     made, ids = [], list(dict.fromkeys([*(devices or ()), *_ids(table)]))
     if not ids:
         raise ConfigError("no device is named.", remedy="Give ids, or a table with the column `device` with --from.")
     for device in track(ids, "enrolling", console=err, disable=len(ids) < 2 or json):
-        settings = DeviceSettings(
-            SETTINGS_VERSION, config.name, device, where, config.schema(), config.device, config.privacy
-        )
         path = out / f"{device}.bundle"
-        bundle = _bundle(path, settings, trusted, key, access)
+        bundle = _bundle(path, settings_of(config, device, store), trusted, key, access)
         if access and bundle.credentials:
             access.enrol(device, config.name, bundle.credentials.secret_access_key)
         made.append(str(path))

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.trainings import read_training
-from edge_runtime.settings import DeviceSettings, create_home
+from edge_runtime.settings import create_home, settings_of
 from edgeloop.config import LoopConfig
 from edgeloop.errors import ConfigError, DataError
 from edgeloop.lake import Lake
@@ -160,15 +160,7 @@ class Play:
 
     def _make_home(self, device: str, root: bytes) -> Path:
         home = self._workdir / "devices" / device
-        settings = DeviceSettings(
-            version=1,
-            loop=self.config.name,
-            device=device,
-            store=self.store.url,
-            schema=self.config.schema(),
-            section=self.config.device,
-        )
-        create_home(home, settings, root, self._hash_key)
+        create_home(home, settings_of(self.config, device, self.store.url), root, self._hash_key)
         return home
 
     def _tick(self, fleet: Fleet, tick: Tick) -> None:

@@ -16,7 +16,7 @@ from fleet.releases import PublishedRelease, list_releases, publish_release
 from fleet.repository import refresh
 from fleet.rollouts import publish_rollout, read_current, start
 from tests.edge_runtime import networks
-from tests.site import START, Site, make_site, predict
+from tests.site import START, Site, make_site, pass_probation
 
 ROWS = ((0.0, 0.0, 0.0, 0.0), (1.5, -0.25, 1.0, 23.0), (-2.0, 0.5, None, 7.0), (None, 3.0, 0.0, 12.0))
 KINDS = [kind for kind in networks.FILES if networks.runtime(kind) in runtimes_here()]
@@ -27,11 +27,7 @@ def site(tmp_path: Path, request: pytest.FixtureRequest) -> Site:
     """Everybody runs r0001, a network of each kind that can run here, past its probation."""
     site = make_site(tmp_path)
     release(site, 8, request.param)
-    with site.open("dev") as device:
-        device.exchange()
-        predict(device, 10)
-        assert device.status().update.state == "committed"
-        device.report()
+    pass_probation(site)
     return site
 
 

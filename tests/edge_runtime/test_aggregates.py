@@ -15,11 +15,11 @@ import edge_runtime.settings
 from edge_runtime.aggregates import Aggregate, aggregate, sketch
 from edge_runtime.device import Device
 from edge_runtime.groups import Event
-from edge_runtime.hours import HOUR
 from edge_runtime.settings import read_settings
 from edgeloop.config import Privacy
 from edgeloop.errors import ConfigError
 from edgeloop.schema import Feature, FeatureSchema
+from edgeloop.sketches import HOUR
 from ingest.sketches import samples
 from tests.ingest.batches import events, seal_aggregated
 from tests.site import LOOP, START, Site, make_site, readings

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.groups import Event
-from edge_runtime.hours import HOUR, ripe, windows
+from edge_runtime.hours import ripe, windows
 from edgeloop.clock import EPOCH_0
+from edgeloop.sketches import HOUR
 from tests.site import START
 
 AT = int((START - EPOCH_0).total_seconds()) * 1_000_000

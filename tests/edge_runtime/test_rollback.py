@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,12 +17,12 @@ from edge_runtime.device import Device
 from edge_runtime.metrics import Metrics
 from edge_runtime.pulse import Pulse
 from edge_runtime.spool import Spool
-from edgeloop.cli import main
 from edgeloop.errors import DataError, StoreError
 from edgeloop.layout import RELEASE_TARGETS, Layout
 from edgeloop.roster import read_roster
 from edgeloop.status import DeviceStatus, UpdateState, decode_status
 from edgeloop.store import Store
+from tests.command import end_of
 from tests.edge_runtime.catalogue import WRONG, Made, publish_catalogue, roll_out
 from tests.edge_runtime.test_disk import disk_full, fill
 from tests.site import LOOP, START, Site, make_site
@@ -83,11 +82,7 @@ def edgeloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     """Runs a command; what it prints as JSON, or says with an error."""
 
     def run(*arguments: object, code: int = 0) -> dict[str, Any]:
-        monkeypatch.setattr(sys, "argv", ["edgeloop", *map(str, arguments), "--json"])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        assert int(end.value.code or 0) == code, err
+        out, err = end_of(monkeypatch, capsys, *arguments, "--json", code=code)
         return {"says": " ".join(err.split())} if code else msgspec.json.decode(out)
 
     return run

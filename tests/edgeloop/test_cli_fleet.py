@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from edgeloop.cli import main
 from fleet.repository import latest_root_version
 from fleet.rollouts import publish_rollout
+from tests.command import end_of
 from tests.edgeloop.test_formats import rollout
 from tests.site import LOOP, START, Site, make_site
 
@@ -34,11 +33,7 @@ class Hand:
         self._monkeypatch, self._capsys = monkeypatch, capsys
 
     def run(self, *arguments: str, code: int = 0) -> str:
-        self._monkeypatch.setattr(sys, "argv", ["edgeloop", *arguments, *self.places, "--json"])
-        with pytest.raises(SystemExit) as end:
-            main()
-        found, said = self._capsys.readouterr()
-        assert int(end.value.code or 0) == code, said
+        found, said = end_of(self._monkeypatch, self._capsys, *arguments, *self.places, "--json", code=code)
         return said if code else found
 
     def rollout(self, command: str) -> tuple[bool, bool]:

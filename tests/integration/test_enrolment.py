@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import pytest
 
 from edge_runtime.bundle import read_bundle
 from edge_runtime.device import Device
-from edgeloop.cli import main
 from edgeloop.store import open_store
+from tests.command import end_of
 from tests.site import LOOP, readings
 
 STORE = "s3://edgeloop/enrolment"
@@ -28,11 +27,7 @@ def edgeloop(
     (tmp_path / "loop.toml").write_text(LOOP)
 
     def run(*arguments: object, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["edgeloop", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        assert int(end.value.code or 0) == code, err
+        out, err = end_of(monkeypatch, capsys, *arguments, code=code)
         return " ".join((out + err).split())
 
     return run

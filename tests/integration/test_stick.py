@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -17,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from edge_runtime.device import Device
-from edgeloop.cli import main
 from edgeloop.events import LABELS
 from edgeloop.layout import RELEASE_METADATA, RELEASE_TARGETS
 from edgeloop.stick import open_stick
 from ingest.carry import Carried, carry
 from ingest.run import ingest
+from tests.command import end_of
 from tests.ingest.batches import events, seal
 from tests.integration.test_trust import predict, release_to_everyone
 from tests.integration.test_trust import site as released
@@ -45,11 +44,7 @@ def edgeloop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     """Runs a command; what it prints as JSON, or what it says under `says` where it ends with another code than 0."""
 
     def run(*arguments: object, code: int = 0) -> dict[str, Any]:
-        monkeypatch.setattr(sys, "argv", ["edgeloop", *map(str, arguments), "--json"])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        assert int(end.value.code or 0) == code, err
+        out, err = end_of(monkeypatch, capsys, *arguments, "--json", code=code)
         found: dict[str, Any] = {**(msgspec.json.decode(out) if out else {}), "says": " ".join(err.split())}
         return found
 

@@ -21,7 +21,7 @@ from fleet.gate import Decision
 from fleet.releases import list_releases, publish_release
 from fleet.repository import blob_path, publish, refresh
 from fleet.rollouts import conclude, publish_rollout, read_current
-from tests.site import Site, fill_lake, make_site, predict, readings
+from tests.site import Site, fill_lake, make_site, pass_probation, predict, readings
 
 DAY = timedelta(days=1)
 
@@ -32,11 +32,7 @@ def site(tmp_path: Path) -> Site:
     site = make_site(tmp_path)
     fill_lake(site, 24 * 8)
     release(site, 8)
-    with site.open("dev") as device:
-        device.exchange()
-        predict(device, 10)
-        assert device.status().update.state == "committed"
-        device.report()
+    pass_probation(site)
     return site
 
 

@@ -1,0 +1,21 @@
+"""The command line as a person meets it, in this process."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from edgeloop.cli import main
+
+
+def end_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0
+) -> tuple[str, str]:
+    """What `edgeloop` prints and says; it must end with `code`."""
+    monkeypatch.setattr(sys, "argv", ["edgeloop", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out, err = capsys.readouterr()
+    assert int(end.value.code or 0) == code, err
+    return out, err
