@@ -47,7 +47,7 @@ def main() -> None:
             device.poll()
             for row in rows[:50]:
                 device.predict(row)
-            release = device._release
+            release = device._running.release
             assert isinstance(release, Release)
             (path,) = (site.directory / "devices/bench/models").glob("*/model.onnx")
             options = ort.SessionOptions()

@@ -42,8 +42,8 @@ class Release:
         return self
 
     def unload(self) -> None:
-        """Give the model's memory back."""
-        del self.model
+        """Give the model's memory back, if it was loaded."""
+        vars(self).pop("model", None)
 
     def disagreement(self) -> str:
         """Run the golden vectors by the loaded model; what was wrong, or nothing."""

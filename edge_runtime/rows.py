@@ -1,4 +1,4 @@
-"""Readings as callers have them: a mapping by feature name, or a row of numbers in the schema's order.
+"""Readings as callers have them: a mapping by feature name, or a row of numbers in the schema's order; and their times.
 
 Rows are told by their shape and dtype, as NumPy and what imitates it show them: NumPy itself is not needed for that.
 """
@@ -6,8 +6,10 @@ Rows are told by their shape and dtype, as NumPy and what imitates it show them:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from edgeloop.clock import Clock
 from edgeloop.errors import DataError
 
 if TYPE_CHECKING:
@@ -57,6 +59,15 @@ def count_of(readings: Readings) -> int:
         return len(readings)
     except TypeError:
         return 0
+
+
+def times_of(count: int, ts: datetime | Sequence[datetime] | None, clock: Clock) -> Sequence[datetime]:
+    """When each of `count` readings was measured: `ts`, one for all or one for each; now, if not given. Raises `DataError`."""
+    if ts is None or isinstance(ts, datetime):
+        return [ts or clock()] * count
+    if len(ts) != count:
+        raise DataError(f"expected one time or {count}, one for each reading; found {len(ts)}.", remedy="Give as many.")
+    return ts
 
 
 def _values(found: Any, shape: tuple[int, ...], what: str) -> list[Any]:

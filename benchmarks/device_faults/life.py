@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import edge_runtime.device
 import edge_runtime.onnx  # the heavy imports of a device, once for all lives: each is a fork of a process that has them
+import edge_runtime.running
 import edge_runtime.sealing
 import edge_runtime.shipper
 import edge_runtime.targets
@@ -21,6 +21,7 @@ from benchmarks.device_faults.diary import ACTIVATED, BARE, HANDED, LOG, PREDICT
 from edge_runtime.daemon import Reading, serve
 from edge_runtime.device import Device, Prediction
 from edge_runtime.releases import Release
+from edge_runtime.running import Running
 from edge_runtime.spool import Spool
 from edgeloop.clock import SimulatedClock
 from edgeloop.store import Store
@@ -57,20 +58,20 @@ def mark_stages(book: Diary) -> None:
     book.mark(Device, "poll", "poll")
     book.mark(edge_runtime.updater, "_fetch", "download")
     book.mark(edge_runtime.updater, "_self_test", "self-test")
-    book.mark(Device, "_activate", "activate")
-    book.mark(edge_runtime.device, "keep_only", "activate")
+    book.mark(Running, "activate", "activate")
+    book.mark(edge_runtime.running, "keep_only", "activate")
     book.mark(Device, "report", "report")
     _count_activations(book)
 
 
 def _count_activations(book: Diary) -> None:
-    activate = Device._activate
+    activate = Running.activate
 
-    def counted(self: Device, release: Release) -> None:
+    def counted(self: Running, release: Release) -> None:
         activate(self, release)
         book[ACTIVATED] += 1
 
-    Device._activate = counted  # type: ignore[method-assign]
+    Running.activate = counted  # type: ignore[method-assign]
 
 
 def readings(book: Diary, seconds: float) -> Iterator[Reading]:

@@ -78,7 +78,7 @@ def test_a_loop_that_hangs_and_a_disk_that_fails_are_no_health(device: Device, m
     monkeypatch.setattr(metrics_module, "STUCK", 0.0)
     with listening(metrics, 0) as port:
         assert get(port, "/healthz")[0] == 200
-        with device._lock, pulse.beat():
+        with device._running.lock, pulse.beat():
             code, reason = get(port, "/healthz")
             assert (code, "has been going on for" in reason) == (503, True)
         with disk_full(device._spool):

@@ -76,8 +76,8 @@ def test_a_rollback_brings_the_old_policies_back_for_the_reading_at_hand_too(
         old = device.status().release
         bring_policies(site)
         device.poll()
-        assert device._release is not None
-        monkeypatch.setattr(device._release, "model", type("Broken", (), {"probabilities": fail})())
+        assert device._running.release is not None
+        monkeypatch.setattr(device._running.release, "model", type("Broken", (), {"probabilities": fail})())
         found = device.predict(HALF)
         assert device.status().update.state == "rolled-back"
         assert last(device) == (old, found.label, [1.0, None, 0.0])
@@ -95,9 +95,9 @@ def test_of_a_batch_all_but_the_rejected_are_predicted(
         device.poll()
         if not staged:
             predict(device, 5)
-        assert device._release is not None
+        assert device._running.release is not None
         if broken:  # as a batch, so that each is tried by itself
-            monkeypatch.setattr(device._release.model, "probabilities_many", fail)
+            monkeypatch.setattr(device._running.release.model, "probabilities_many", fail)
         alone = [device.predict(reading) for reading in (GOOD, HALF)]
         found = device.predict_many([BARE, GOOD, BARE, HALF])
         assert [p.reason for p in found] == ["rejected: a is missing", "", "rejected: a is missing", ""]

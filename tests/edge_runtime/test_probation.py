@@ -160,8 +160,8 @@ def test_a_self_test_that_raises_refuses_the_release(site: Site, monkeypatch: py
 
 
 def model_class(device: Device) -> type:
-    assert device._release is not None
-    return type(device._release.model)
+    assert device._running.release is not None
+    return type(device._running.release.model)
 
 
 def fail(*_: object) -> list[float]:
@@ -173,8 +173,8 @@ def test_a_model_that_fails_on_probation_is_put_back_and_the_old_one_answers(
 ) -> None:
     digest = staged(site)
     with site.open("dev") as device:
-        assert device._release is not None
-        monkeypatch.setattr(device._release, "model", type("Broken", (), {"probabilities": fail})())
+        assert device._running.release is not None
+        monkeypatch.setattr(device._running.release, "model", type("Broken", (), {"probabilities": fail})())
         assert predict(device, 1) <= 1
         status = device.status()
         assert (status.release_id, status.update.state) == ("r0001", "rolled-back")
@@ -201,8 +201,8 @@ def test_not_a_number_on_probation_is_put_back_and_the_old_one_answers(
 ) -> None:
     digest = staged(site)
     with site.open("dev") as device:
-        assert device._release is not None
-        monkeypatch.setattr(device._release.model, "probabilities", lambda *_: [math.nan, math.nan])
+        assert device._running.release is not None
+        monkeypatch.setattr(device._running.release.model, "probabilities", lambda *_: [math.nan, math.nan])
         assert device.predict(readings(1)[0]).label is not None
         assert device.status().refused[digest] == "a prediction was not a number"
         assert device.status().release_id == "r0001"

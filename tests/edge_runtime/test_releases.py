@@ -34,8 +34,8 @@ def choose(
 
 def test_the_first_that_runs_here_and_fits_is_taken(released: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     with released.open("dev") as device:
-        assert device._release is not None
-        manifest = device._release.manifest
+        assert device._running.release is not None
+        manifest = device._running.release.manifest
     monkeypatch.setattr(releases, "runtimes_here", lambda: ("onnx",))
     small, large, hungry, foreign = ("onnx", MB, MB), ("onnx", 6 * MB, MB), ("onnx", MB, 81 * MB), ("other", 1, 1)
     assert choose(manifest, foreign, large, hungry, small, small) == 3
@@ -113,15 +113,16 @@ def test_two_models_are_in_memory_at_the_most(released: Site, monkeypatch: pytes
     counted: set[Path] = set()
     monkeypatch.setattr(releases, "load_model", counting)
     with released.open("dev") as device:
+        predict(device, 1)
         release_to_everyone(released, 9)
-        device.poll()
+        device.poll()  # and no reading before the next
         assert device.status().on_probation
         release_to_everyone(released, 10)
         poll = threading.Thread(target=device.poll)
         poll.start()
         assert testing.wait(20)
 
-        device._release.model._row = None  # type: ignore[union-attr]  # it raises from now on
+        device._running.release.model._row = None  # type: ignore[union-attr]  # it raises from now on
         assert predict(device, 1) >= 0
         assert device.status().release_id == "r0001"
         go_on.set()

@@ -227,8 +227,8 @@ def test_no_status_is_too_long_to_be_read(it: Deployment) -> None:
     worst = "\0" * 10_000  # six bytes each, in JSON
     with it.site.open("dev") as device:
         for number in range(100):
-            device._slots.refuse(f"{number:064}", worst)
-            device._history.say(f"state-{number}", worst, f"{number:064}")
+            device._running.slots.refuse(f"{number:064}", worst)
+            device._running.history.say(f"state-{number}", worst, f"{number:064}")
         device.report()
     (status,) = read_roster(it.site.store, Layout("pump")).devices.values()
     assert len(status.steps) == 8

@@ -101,8 +101,8 @@ def test_a_batch_is_one_call_and_one_bad_row_takes_no_other_with_it(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with site.open("dev") as device:
-        assert device._release is not None
-        model, calls = device._release.model, list[int]()
+        assert device._running.release is not None
+        model, calls = device._running.release.model, list[int]()
         one, many = model.probabilities, model.probabilities_many
 
         def counted(rows: list[list[float]]) -> list[list[float]]:
@@ -120,7 +120,7 @@ def test_a_batch_is_one_call_and_one_bad_row_takes_no_other_with_it(
         monkeypatch.setattr(model, "probabilities_many", counted)
         monkeypatch.setattr(model, "probabilities", picky)
         assert None not in [answer.label for answer in device.predict_many(readings(7))]
-        assert calls == ([7] if device._release.runtime == "onnx" else [7, *[1] * 7])
+        assert calls == ([7] if device._running.release.runtime == "onnx" else [7, *[1] * 7])
         found = device.predict_many([{"a": 1.0}, {"a": 13.0}, {"a": 2.0}])
         assert [answer.label is None for answer in found] == [False, True, False]
         assert "unlucky" in device.status().update.reason
@@ -130,8 +130,8 @@ def test_a_batch_on_probation_is_judged_row_by_row(site: Site, monkeypatch: pyte
     release_to_everyone(site, 9)
     with site.open("dev") as device:
         device.poll()
-        assert device._release is not None
-        model, seen = device._release.model, list[float]()
+        assert device._running.release is not None
+        model, seen = device._running.release.model, list[float]()
 
         def breaks(row: list[float]) -> list[float]:
             seen.append(row[0])

@@ -215,7 +215,7 @@ class Updates(RuleBasedStateMachine):
         self.stop()
         self.borders.meet(fault)
         with suppress(Died, RefusedError), Device.visit(self.home, clock=self.clock) as visited:
-            left, back = visited.status().release, visited._slots.way_back
+            left, back = visited.status().release, visited._running.slots.way_back
             visited.roll_back("the test")
             assert (visited.status().release, left in visited.status().refused) == (back, True)
         self.borders.meet(Fault())
