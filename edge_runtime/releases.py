@@ -64,10 +64,10 @@ def choose_artefact(manifest: ReleaseManifest, model_mb: float, memory: float) -
         memory: bytes that are available.
 
     Raises:
-        ModelError: no runtime here can run any, or all that it can are too large.
+        ModelError: no runtime here can run any, or all that it can would take a missing value for another, or are too large.
         NoRoom: there is too little memory now.
     """
-    runnable = _runnable(manifest)
+    runnable = _seeing(manifest, _runnable(manifest))
     taken = [artefact for artefact in runnable if artefact.length <= model_mb * 1e6]
     if not taken:
         smallest = min(artefact.length for artefact in runnable)
@@ -82,6 +82,17 @@ def choose_artefact(manifest: ReleaseManifest, model_mb: float, memory: float) -
     raise NoRoom(
         f"{manifest.id} needs {needed / 1e6:.1f} MB of memory, {memory / 1e6:.1f} MB are free.",
         remedy="It is tried again at the next poll.",
+    )
+
+
+def _seeing(manifest: ReleaseManifest, runnable: list[Artefact]) -> list[Artefact]:
+    """Those of `runnable` that can tell a missing value from others, if they may be given one."""
+    if found := [artefact for artefact in runnable if not manifest.blind_to(artefact.runtime)]:
+        return found
+    runtime = runnable[0].runtime
+    raise ModelError(
+        f"{manifest.id} is a {runtime} model, which knows no missing value, and {', '.join(manifest.blind_to(runtime))} may be missing.",
+        remedy="Publish one whose loop has a value or 'reject' for each under [features.missing].",
     )
 
 

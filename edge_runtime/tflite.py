@@ -49,7 +49,8 @@ class TfliteModel:
 
 
 def _quantised(row: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray[Any, Any]:
-    # real = scale * (stored - zero point), the TFLite quantisation specification. A network has no NaN: missing is 0.
+    # real = scale * (stored - zero point), the TFLite quantisation specification. A network has no NaN, so no release that may be
+    # given one is taken any more; to one that was taken before, missing is 0.
     scale, zero = detail["quantization"]
     np.nan_to_num(row, copy=False, nan=0.0)
     if not scale:

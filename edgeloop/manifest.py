@@ -18,6 +18,9 @@ MANIFEST_VERSION = 1
 DOCUMENT_LIMIT = 4 * 2**20
 """The most bytes that a device reads of a manifest or a rollout document. A feature takes about 750 of a manifest's."""
 
+KNOW_MISSING = frozenset({"onnx"})
+"""The runtimes whose models can tell a missing value (NaN) from others. To a TFLite network it would be 0, a value like any other."""
+
 T = TypeVar("T")
 
 
@@ -105,6 +108,10 @@ class ReleaseManifest(msgspec.Struct, frozen=True):
     def target(self) -> str:
         """Its path in the TUF repository."""
         return f"models/{self.loop}/{self.id}.json"
+
+    def blind_to(self, runtime: str) -> tuple[str, ...]:
+        """The features that may be missing, if a model for `runtime` could not know that they are."""
+        return () if runtime in KNOW_MISSING else self.schema.may_be_missing
 
 
 def decode_manifest(content: bytes) -> ReleaseManifest:

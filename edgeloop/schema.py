@@ -174,6 +174,11 @@ class FeatureSchema(msgspec.Struct, frozen=True, dict=True):
         return tuple(f.name for f in self.features if f.kind == "hashed")
 
     @cached_property
+    def may_be_missing(self) -> tuple[str, ...]:
+        """The names of the features for which a model may be given NaN: by their policy it is to see that they are missing."""
+        return tuple(f.name for f in self.features if f.missing is None and f.kind not in FROM_TIME)
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON without policies: two schemas are interchangeable if and only if it is equal."""
         what = FeatureSchema(tuple(msgspec.structs.replace(f, missing=None, outside=None) for f in self.features))

@@ -37,11 +37,13 @@ def publish_release(
         keep: ids of releases that must stay listed however old, such as the champion's.
 
     Raises:
-        GateRefused: the verdict is for another digest or no pass, or an artefact is not the one in the manifest.
+        GateRefused: the verdict is for another digest or no pass, an artefact is not the one in the manifest, or it would take a
+            missing value for another.
         PreconditionFailed: another publisher was first; repeat.
     """
     release = decode_manifest(manifest)
     _demand_pass(release, manifest, verdict)
+    _demand_values(release)
     for artefact in release.models:
         found = sha256(artefacts.get(artefact.target, b"")).hexdigest()
         if found != artefact.sha256:
@@ -70,6 +72,15 @@ def _demand_pass(release: ReleaseManifest, manifest: bytes, verdict: bytes) -> N
         )
     if not judged.passed or not all(check.passed for check in judged.checks) or not judged.checks:
         raise GateRefused(f"{release.id} did not pass its gates: {judged.reason}", remedy="Train a better challenger.")
+
+
+def _demand_values(release: ReleaseManifest) -> None:
+    for artefact in release.models:
+        if names := release.blind_to(artefact.runtime):
+            raise GateRefused(
+                f"a {artefact.runtime} model knows no missing value, and {', '.join(names)} may be missing to {artefact.target}.",
+                remedy="Give each a value or 'reject' under [features.missing] of loop.toml, and train on that.",
+            )
 
 
 def _drop_old(targets: Targets, loop: str, keep: frozenset[str]) -> None:

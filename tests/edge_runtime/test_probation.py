@@ -18,8 +18,8 @@ from edge_runtime.daemon import Reading, serve
 from edge_runtime.device import Device
 from edgeloop.errors import ConfigError, DataError
 from edgeloop.manifest import ReleaseManifest, decode_manifest
-from tests.edge_runtime.releases import KINDS, release, release_to_everyone, site
-from tests.site import LOOP, Site, make_site, predict, readings
+from tests.edge_runtime.releases import KINDS, loop_for, release, release_to_everyone, site
+from tests.site import Site, make_site, predict, readings
 
 __all__ = ["site"]
 
@@ -67,7 +67,7 @@ def test_clean_restarts_are_no_crash_loop_and_probation_ends(site: Site) -> None
 
 
 def test_a_release_waits_for_its_hours_and_the_first_one_does_not(tmp_path: Path) -> None:
-    site = make_site(tmp_path, LOOP.replace("[device]", '[device]\nwindow = "22:00-06:00"'))
+    site = make_site(tmp_path, loop_for(KINDS[0]).replace("[device]", '[device]\nwindow = "22:00-06:00"'))
     release(site, 8, KINDS[0])
     site.clock.now = site.clock.now.replace(hour=12)
     with site.open("dev") as device:
