@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +11,10 @@ from numpy.typing import NDArray
 from edgeloop.config import LoopConfig
 from edgeloop.errors import ConfigError, ModelError
 from edgeloop.lake import Lake
-from edgeloop.manifest import MANIFEST_VERSION, Artefact, Golden, Lineage, ReleaseManifest
+from edgeloop.manifest import MANIFEST_VERSION, Golden, Lineage, ReleaseManifest
 from edgeloop.verdict import Verdict
 from training.evaluation import Metrics, evaluate
-from training.footprint import memory_of
+from training.footprint import artefact_of
 from training.gates import judge
 from training.parity import ParityProof, prove
 from training.reference import make_reference
@@ -124,8 +123,6 @@ def _manifest(
 ) -> ReleaseManifest:
     ident = f"r{number:04d}"
     golden = _golden_rows(rows.validation)
-    path = f"models/{config.name}/{ident}.onnx"
-    artefact = Artefact("onnx", path, sha256(model).hexdigest(), len(model), memory_of(model, golden))
     return ReleaseManifest(
         version=MANIFEST_VERSION,
         loop=config.name,
@@ -134,7 +131,7 @@ def _manifest(
         created=rows.as_of,
         schema=config.schema(),
         classes=config.label.classes,
-        models=(artefact,),
+        models=(artefact_of("onnx", f"models/{config.name}/{ident}.onnx", model, golden),),
         golden=_golden(golden, model),
         latency_budget_ms=config.device.latency_budget_ms,
         lineage=_lineage(config, rows, number, code_version),

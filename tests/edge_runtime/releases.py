@@ -50,13 +50,13 @@ def release_to_everyone(site: Site, day: float) -> str:
     return release(site, day, str(newest.manifest.lineage.parameters["kind"]))
 
 
-def release(site: Site, day: float, kind: str) -> str:
-    """Publish a release of a network and roll it out to everyone; its digest."""
+def release(site: Site, day: float, kind: str, model: bytes = b"", memory: int = 0) -> str:
+    """Publish a release of a network, of the file of its kind if no `model` is given, and roll it out to everyone; its digest."""
     site.clock.now = START + timedelta(days=day)
     refresh(site.store, site.keys, site.clock.now)
     counter = 1 + len(list_releases(site.store, site.keys, "pump"))
-    model = networks.path(kind).read_bytes()
-    manifest = _manifest(site, counter, kind, model)
+    model = model or networks.path(kind).read_bytes()
+    manifest = _manifest(site, counter, kind, model, memory)
     verdict = Verdict(VERDICT_VERSION, manifest.sha256, True, (Check("test", True, "", "", ""),), site.clock.now)
     files = {manifest.models[0].target: model}
     publish_release(
@@ -74,7 +74,7 @@ def _roll_out(site: Site, published: PublishedRelease) -> None:
     publish_rollout(site.store, site.keys, document, site.clock.now, based_on=current)
 
 
-def _manifest(site: Site, counter: int, kind: str, model: bytes) -> ReleaseManifest:
+def _manifest(site: Site, counter: int, kind: str, model: bytes, memory: int) -> ReleaseManifest:
     ident, runtime, now = f"r{counter:04}", networks.runtime(kind), site.clock.now
     answers = [networks.expected([float("nan") if v is None else v for v in row]) for row in ROWS]
     golden = Golden(ROWS, tuple(map(tuple, answers)), networks.TOLERANCE[kind])
@@ -86,7 +86,7 @@ def _manifest(site: Site, counter: int, kind: str, model: bytes) -> ReleaseManif
         created=now,
         schema=site.config.schema(),
         classes=site.config.label.classes,
-        models=(Artefact(runtime, f"models/pump/{ident}.{runtime}", sha256(model).hexdigest(), len(model)),),
+        models=(Artefact(runtime, f"models/pump/{ident}.{runtime}", sha256(model).hexdigest(), len(model), memory),),
         golden=golden,
         latency_budget_ms=50.0,
         lineage=Lineage(counter, 0, 0, "", "", 0, 0, now, now, "by hand", {"kind": kind}, ""),

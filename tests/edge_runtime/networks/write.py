@@ -67,6 +67,31 @@ def tflite_network(*, int8: bool) -> bytes:
     model.buffers = [_buffer(None), _buffer(None), _buffer(w), _buffer(b), _buffer(None), _buffer(None)]
     codes = tfl.BuiltinOperator
     model.operatorCodes = [_code(codes.FULLY_CONNECTED, 4 if int8 else 1), _code(codes.SOFTMAX, 2 if int8 else 1)]
+    return _packed(model)
+
+
+def wide_network(hidden: int) -> bytes:
+    """The float32 network with a layer of so many units before its own, of which all but the first four add nothing."""
+    model = tfl.ModelT.InitFromObj(tfl.Model.GetRootAs(tflite_network(int8=False)))
+    (graph,), kind = model.subgraphs, tfl.TensorType.FLOAT32
+    w = np.zeros((2, hidden), np.float32)
+    w[:, :4] = W
+    model.buffers[2] = _buffer(w)
+    model.buffers += [
+        _buffer(np.eye(hidden, 4, dtype=np.float32)),
+        _buffer(np.zeros(hidden, np.float32)),
+        _buffer(None),
+    ]
+    graph.tensors[1].shape = [2, hidden]
+    for shape, buffer, name in (([hidden, 4], 6, "wide"), ([hidden], 7, "none"), ([1, hidden], 8, "hidden")):
+        graph.tensors.append(_tensor(shape, buffer, name, kind, 0.0, 0, int8=False))
+    graph.operators[0].inputs = [7, 1, 2]
+    layer = tfl.FullyConnectedOptionsT()
+    graph.operators.insert(0, _operator(0, [0, 5, 6], [7], tfl.BuiltinOptions.FullyConnectedOptions, layer))
+    return _packed(model)
+
+
+def _packed(model: Any) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
