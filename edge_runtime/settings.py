@@ -23,13 +23,13 @@ from pathlib import Path
 import msgspec
 
 from edge_runtime.pseudonyms import check_key, read_key
-from edgeloop.config import DeviceSection, LoopConfig, Privacy
+from edgeloop.config import DeviceSection, LoopConfig
 from edgeloop.duration import Duration
 from edgeloop.errors import ConfigError, DataError
 from edgeloop.layout import check_id
 from edgeloop.rollout import RolloutDocument, decode_rollout
 from edgeloop.schema import FeatureSchema
-from edgeloop.sketches import AGGREGATES
+from edgeloop.sketches import AGGREGATES, EVENTS
 from edgeloop.store import Credentials
 from edgeloop.window import Window
 
@@ -40,8 +40,15 @@ HASH_KEY = "hash.key"
 _PARSERS: dict[type, Callable[[str], object]] = {Duration: Duration.parse, Window: Window.parse}
 
 
+class Shipped(msgspec.Struct, frozen=True):
+    """Of `[privacy]`, in what form events leave the device. What is dropped or rounded is in the schema; older settings say it here too."""
+
+    ship: str = EVENTS
+    min_events: int = 10
+
+
 class DeviceSettings(msgspec.Struct, frozen=True):
-    """What a device is told when it is set up: its loop, id and store URL, its features, `[device]` and `[privacy]` settings."""
+    """What a device is told when it is set up: its loop, id and store URL, its features, its `[device]` and how it ships."""
 
     version: int
     loop: str
@@ -49,7 +56,7 @@ class DeviceSettings(msgspec.Struct, frozen=True):
     store: str
     schema: FeatureSchema
     section: DeviceSection
-    privacy: Privacy = Privacy()
+    privacy: Shipped = Shipped()
 
 
 def settings_of(config: LoopConfig, device: str, store: str) -> DeviceSettings:
@@ -59,7 +66,8 @@ def settings_of(config: LoopConfig, device: str, store: str) -> DeviceSettings:
         store: its URL; a path is made absolute, for the device has a working directory of its own.
     """
     where = store if "://" in store else str(Path(store).resolve())
-    return DeviceSettings(SETTINGS_VERSION, config.name, device, where, config.schema(), config.device, config.privacy)
+    shipped = Shipped(config.privacy.ship, config.privacy.min_events)
+    return DeviceSettings(SETTINGS_VERSION, config.name, device, where, config.schema(), config.device, shipped)
 
 
 def create_home(

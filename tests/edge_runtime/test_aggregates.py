@@ -15,8 +15,7 @@ import edge_runtime.settings
 from edge_runtime.aggregates import Aggregate, aggregate, sketch
 from edge_runtime.device import Device
 from edge_runtime.groups import Event
-from edge_runtime.settings import read_settings
-from edgeloop.config import Privacy
+from edge_runtime.settings import Shipped, read_settings
 from edgeloop.errors import ConfigError
 from edgeloop.schema import Feature, FeatureSchema
 from edgeloop.sketches import HOUR
@@ -119,11 +118,16 @@ def test_a_device_ships_an_hour_when_it_is_over_and_its_books_balance(site: Site
 
 def test_settings_from_before_ship_events(site: Site) -> None:
     home = site.home("d1")
-    assert read_settings(home).privacy == Privacy(ship="aggregates")
+    settings = read_settings(home)
+    assert settings.privacy == Shipped(ship="aggregates")
     found = msgspec.json.decode((home / "settings.json").read_bytes())
+    assert found["privacy"] == {"ship": "aggregates", "min_events": 10}
+    found["privacy"] |= {"drop": ["mode"], "round": {"a": 0.5}}  # once it was said here too; the schema is what counts
+    (home / "settings.json").write_bytes(msgspec.json.encode(found))
+    assert read_settings(home) == settings
     del found["privacy"]
     (home / "settings.json").write_bytes(msgspec.json.encode(found))
-    assert read_settings(home).privacy == Privacy(ship="events")
+    assert read_settings(home).privacy == Shipped(ship="events")
 
 
 def test_without_the_library_a_device_says_so_at_its_start(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from edge_runtime.aggregates import seal_aggregates
 from edge_runtime.sealing import seal_batch
-from edge_runtime.settings import DeviceSettings
+from edge_runtime.settings import settings_of
 from edge_runtime.spool import Event, SealedBatch
 from edgeloop.layout import BatchName
 from tests.site import START, Site
@@ -46,7 +46,7 @@ def _sealed(
     site: Site, make: Callable[..., SealedBatch], rows: list[Event], device: str, epoch: int
 ) -> tuple[str, bytes]:
     config = site.config
-    settings = DeviceSettings(1, "pump", device, "memory://", config.schema(), config.device, config.privacy)
+    settings = settings_of(config, device, "memory://")
     batch = make(rows, settings, epoch, 0, START + timedelta(hours=1))
     return f"{config.layout.inbox}/{device}/{batch.name}", batch.content
 
