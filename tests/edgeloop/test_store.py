@@ -134,20 +134,34 @@ def test_a_directory_that_cannot_hold_one_is_refused_at_once(tmp_path: Path, nam
 @pytest.fixture(params=["hangs", "trickles", "refuses for now"])
 def bad_server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A store that takes connections, and then does what its name says until the end of time."""
-    headers = 'Content-Range: bytes 0-99999/100000\r\nContent-Length: 100000\r\nETag: "x"\r\n'
+    yield from serving(request.param, monkeypatch)
+
+
+@pytest.fixture
+def endless_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A store that answers a range with a body that does not end."""
+    yield from serving("floods", monkeypatch)
+
+
+def serving(kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    length = 10**12 if kind == "floods" else 100_000
+    headers = f'Content-Range: bytes 0-99999/100000\r\nContent-Length: {length}\r\nETag: "x"\r\n'
+    found = f"HTTP/1.1 206 Partial\r\n{headers}Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n"
     reply = {
         "hangs": "",
-        "trickles": f"HTTP/1.1 206 Partial\r\n{headers}Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n",
+        "trickles": found,
+        "floods": found,
         "refuses for now": "HTTP/1.1 503 SlowDown\r\nRetry-After: 3600\r\nContent-Length: 0\r\n\r\n",
-    }[request.param]
+    }[kind]
+    pause, piece = (0.0, b"x" * 65536) if kind == "floods" else (0.1, b"x" if reply else b"")
 
     class Bad(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             with contextlib.suppress(OSError):
                 self.request.recv(65536)
                 self.request.sendall(reply.encode())
-                while request.param != "refuses for now" and not ended.wait(0.1):
-                    self.request.sendall(b"x" if reply else b"")
+                while kind != "refuses for now" and not ended.wait(pause):
+                    self.request.sendall(piece)
 
     ended = threading.Event()
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Bad) as server:
@@ -166,6 +180,15 @@ def test_a_request_ends_whatever_the_store_does() -> None:
     store = open_store("s3://edgeloop", deadline=timedelta(seconds=0.5))
     with pytest.raises(StoreError, match=r"could not read a: .*(took too long|503)"):
         store.read_range("a", 0, 100_000)
+
+
+@pytest.mark.usefixtures("endless_server")
+def test_of_a_body_without_an_end_no_more_is_taken_than_was_asked_for() -> None:
+    store = open_store("s3://edgeloop", deadline=timedelta(seconds=5))
+    assert store.read_range("a", 0, 100_000) == b"x" * 100_000
+    found = store.read_unless("a", "", 100_000)
+    assert found is not None
+    assert found[0] == b"x" * 100_000
 
 
 def test_a_name_that_cannot_be_looked_up_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
