@@ -137,7 +137,7 @@ def decode_document(content: bytes, kind: type[T], version: int, what: str) -> T
                 remedy="Upgrade edgeloop here.",
             )
         return msgspec.convert(found, kind)
-    except (msgspec.MsgspecError, ConfigError) as error:  # features can contradict themselves
+    except (msgspec.MsgspecError, ConfigError, RecursionError) as error:  # features can contradict themselves
         raise DataError(
             f"{what} cannot be read: {error}.", remedy="It is torn or of another kind; look at its source."
         ) from error

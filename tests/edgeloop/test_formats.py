@@ -187,6 +187,13 @@ def test_no_bytes_crash_a_reader(content: bytes) -> None:
             decode(content)
 
 
+@pytest.mark.parametrize("content", [b"[" * 60_000, b'{"a":' * 10_000])
+def test_nor_does_any_depth(content: bytes) -> None:
+    for decode in (decode_manifest, decode_rollout, decode_status, decode_plan, decode_verdict):
+        with pytest.raises(DataError, match="cannot be read"):
+            decode(content)
+
+
 def make_status(**changes: object) -> DeviceStatus:
     now = datetime(2024, 1, 1, tzinfo=UTC)
     found = DeviceStatus(
