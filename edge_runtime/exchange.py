@@ -97,6 +97,7 @@ class Exchange:
         with running.lock:
             if found.verified:
                 self._trusted.verified(now)
+            if found.rollout is not None:  # one that was withheld takes neither the floor nor `max_offline_days` away
                 self._rollout = found.rollout
             if found.release is not None:
                 running.activate(found.release)

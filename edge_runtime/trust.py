@@ -18,7 +18,7 @@ from tuf.ngclient import Updater, UpdaterConfig
 from edge_runtime.fetcher import StoreFetcher
 from edge_runtime.targets import download, durable_write, verify
 from edge_runtime.wrong import read_wrong, write_wrong
-from edgeloop.errors import StoreError, TrustError
+from edgeloop.errors import MetadataRefused, StoreError, TrustError
 from edgeloop.layout import RELEASE_METADATA, RELEASE_TARGETS, is_digest
 from edgeloop.manifest import DOCUMENT_LIMIT
 from edgeloop.store import DeviceStore
@@ -37,7 +37,7 @@ class Trusted:
         return self._fetcher.fetched
 
     def find(self, path: str) -> TargetFile | None:
-        """The signed length and digest of a target; None if no role vouches for it."""
+        """The signed length and digest of a target; None if no role vouches for it. Raises as `refresh`, of a delegated role."""
         with _own_errors():
             target = self._updater.get_targetinfo(path)
         if target is not None and not is_digest(target.hashes.get("sha256", "")):  # it is to be part of a file's name
@@ -101,7 +101,7 @@ def refresh(home: Path, store: DeviceStore, root: bytes, now: datetime) -> Trust
         now: the time that expiries are held against.
 
     Raises:
-        TrustError: metadata is expired, older than what was seen before, or not signed as it must be.
+        MetadataRefused: it is expired, older than what was seen before, or not signed as it must be.
         StoreError: the store could not be read.
     """
     folder = home / "trust"
@@ -129,7 +129,9 @@ def _own_errors() -> Iterator[None]:
     try:
         yield
     except (RepositoryError, DownloadLengthMismatchError) as error:
-        raise TrustError(f"the release metadata was refused: {error}.", remedy="The running model goes on.") from error
+        raise MetadataRefused(
+            f"the release metadata was refused: {error}.", remedy="The running model goes on."
+        ) from error
     except DownloadError as error:
         raise StoreError(f"the release metadata could not be read: {error}.", remedy="It is tried again.") from error
     except OSError as error:

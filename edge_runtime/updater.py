@@ -24,7 +24,7 @@ from edge_runtime.settings import ROLLOUT_FILE, DeviceSettings, read_root
 from edge_runtime.slots import Slots
 from edge_runtime.targets import part_of
 from edge_runtime.trust import Trusted, refresh
-from edgeloop.errors import DataError, ModelError, NoRoom, StoreError, TrustError
+from edgeloop.errors import DataError, MetadataRefused, ModelError, NoRoom, StoreError, TrustError
 from edgeloop.layout import is_digest
 from edgeloop.manifest import Artefact, decode_manifest
 from edgeloop.rollout import ReleaseRef, RolloutDocument, decode_rollout, rollout_target
@@ -37,7 +37,7 @@ class Poll:
     """How a poll ended: a state (docs/updates.md), why, the digest of the release that it is `about`, and the bytes it took.
 
     There may be a `release` to run, or the one that it is about is to be refused. `verified` is whether the metadata was, and
-    `rollout` the document that holds then.
+    `rollout` the document that was read.
     """
 
     state: str
@@ -65,12 +65,12 @@ def poll(home: Path, store: DeviceStore, settings: DeviceSettings, slots: Slots,
     """
     try:
         trusted = refresh(home, store, read_root(home), now)
-    except TrustError as error:
+    except MetadataRefused as error:
         return Poll("refused-metadata", str(error))
     except StoreError as error:
         return Poll("no-store", str(error))
     rollout: RolloutDocument | None = None
-    about = ""
+    about, verified = "", True
     try:
         if (rollout := _rollout(trusted, home, settings)) is None:
             found = Poll("idle", "no release of this loop has been rolled out")
@@ -80,6 +80,8 @@ def poll(home: Path, store: DeviceStore, settings: DeviceSettings, slots: Slots,
             found = _decide(rollout, wanted, slots, settings.section.window, now) or _install(
                 trusted, home, settings, slots, wanted, say
             )
+    except MetadataRefused as error:  # of a delegated role, which is read only now
+        found, verified = Poll("refused-metadata", str(error)), False
     except (TrustError, DataError) as error:
         found = Poll("refused-target", str(error))
     except ModelError as error:
@@ -90,7 +92,7 @@ def poll(home: Path, store: DeviceStore, settings: DeviceSettings, slots: Slots,
         found = Poll("no-store", str(error))
     except OSError as error:
         found = Poll("no-room" if error.errno in FULL else "no-store", str(error))
-    return replace(found, about=about, downloaded=trusted.downloaded, verified=True, rollout=rollout)
+    return replace(found, about=about, downloaded=trusted.downloaded, verified=verified, rollout=rollout)
 
 
 def _rollout(trusted: Trusted, home: Path, settings: DeviceSettings) -> RolloutDocument | None:

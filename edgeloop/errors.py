@@ -67,6 +67,10 @@ class TrustError(RefusedError):
     """Signed metadata or an artefact did not verify."""
 
 
+class MetadataRefused(TrustError):
+    """Signed metadata is expired, older than what was seen before, or not signed as it must be."""
+
+
 class GateRefused(RefusedError):
     """An artefact without a `pass` verdict for its very digest was about to be published."""
 
