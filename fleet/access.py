@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 from minio import MinioAdmin
 from minio.credentials.providers import EnvAWSProvider
-from minio.error import MinioAdminException
-from urllib3.exceptions import HTTPError
 
-from edgeloop.errors import ConfigError, NotFound, StoreError
+from edgeloop.errors import ConfigError, NotFound
 from edgeloop.layout import check_id
+from fleet.bucket import bucket_of, own_errors
 
 
 class Access:
@@ -44,7 +41,7 @@ class Access:
                 f"device id {device!r} is too short: MinIO takes 3 letters or more.", remedy="Use another."
             )
         policy, policies = policy_name(loop), self.policies_of(device)
-        with _own_errors():
+        with own_errors():
             self._admin.policy_add(policy_name=policy, policy=device_policy(self._bucket, self._prefix, loop))
             self._admin.user_add(access_key=device, secret_key=secret)
             if policy not in policies:
@@ -54,13 +51,13 @@ class Access:
         """A new secret for an enrolled device; the old one is worth nothing from now on. Raises `NotFound`."""
         if not self.policies_of(device):
             raise _stranger(device)
-        with _own_errors():
+        with own_errors():
             self._admin.user_add(access_key=device, secret_key=secret)
 
     def revoke(self, device: str) -> None:
         """Remove the user: its credentials are worth nothing from now on. Raises `NotFound`."""
         try:
-            with _own_errors():
+            with own_errors():
                 self._admin.user_remove(access_key=device)
         except NotFound as error:
             raise _stranger(device) from error
@@ -68,7 +65,7 @@ class Access:
     def policies_of(self, device: str) -> list[str]:
         """The policies of an enrolled device; none if it is not."""
         try:
-            with _own_errors():
+            with own_errors():
                 found = msgspec.json.decode(self._admin.user_info(access_key=device))
         except NotFound:
             return []
@@ -123,41 +120,5 @@ def open_access(store: str) -> Access:
     return Access(admin, bucket, prefix)
 
 
-def bucket_of(store: str) -> tuple[str, str]:
-    """Bucket and prefix of a store's URL. Raises `ConfigError`: it is in none."""
-    parts = urlsplit(store)
-    if parts.scheme != "s3" or not parts.netloc:
-        raise ConfigError(
-            f"{store} is no bucket: only in one are devices kept apart.",
-            remedy="Use s3://bucket or s3://bucket/prefix.",
-        )
-    return parts.netloc, parts.path.strip("/")
-
-
 def _stranger(device: str) -> NotFound:
     return NotFound(f"{device} is not enrolled.", remedy="`edgeloop device enroll` enrols it.")
-
-
-@contextmanager
-def _own_errors() -> Iterator[None]:
-    try:
-        yield
-    except MinioAdminException as error:
-        answer = _answer_of(error)
-        if "NoSuchUser" in answer.get("Code", ""):
-            raise NotFound(answer.get("Message", str(error))) from error
-        raise StoreError(
-            f"MinIO refused: {answer.get('Message', str(error))}",
-            remedy="Check that the credentials are an administrator's.",
-        ) from error
-    except (HTTPError, ValueError) as error:
-        raise StoreError(
-            f"MinIO could not be asked: {error}.", remedy="Check AWS_ENDPOINT_URL and the credentials."
-        ) from error
-
-
-def _answer_of(error: MinioAdminException) -> dict[str, str]:
-    try:
-        return msgspec.json.decode(error._body, type=dict[str, str])
-    except msgspec.MsgspecError:
-        return {}

@@ -96,7 +96,8 @@ def policy(loop: LoopFile, store: StoreUrl) -> None:
     """Print what a device of this loop may do, as an IAM policy, for a store without MinIO's administration."""
     import msgspec
 
-    from fleet.access import bucket_of, device_policy
+    from fleet.access import device_policy
+    from fleet.bucket import bucket_of
 
     print(msgspec.json.format(msgspec.json.encode(device_policy(*bucket_of(store), read_loop(loop).name))).decode())
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeloop.cli.options import Json, KeysDirectory, LoopFile, StoreUrl
+from edgeloop.cli.options import Endpoint, Json, KeysDirectory, LoopFile, StoreUrl
 from edgeloop.cli.output import emit, note, table
+from edgeloop.cli.provision import demand_allowed, provision_store, show_steps
 from edgeloop.clock import system_clock
 from edgeloop.config import read_loop
 from edgeloop.duration import Duration
@@ -33,26 +34,38 @@ app = typer.Typer(help="Keys, devices, the fleet.", no_args_is_help=True)
 def init(
     store: StoreUrl,
     keys: KeysDirectory,
+    loops: Annotated[
+        list[Path] | None, typer.Argument(metavar="LOOP.toml...", help="Loops to provide for in a bucket.")
+    ] = None,
     root: Annotated[
         Path | None, typer.Option(help="Also write the root that devices are born with to this file.")
     ] = None,
+    endpoint: Endpoint = "",  # noqa: ARG001 - its callback puts it where every store looks
+    quota_gb: Annotated[float | None, typer.Option(min=0.001, help="The most that the bucket may hold.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     json: Json = False,
 ) -> None:
-    """Make the signing keys and the release repository. What is there already is left as it is."""
+    """Provide the bucket, the signing keys and the release repository. What is there already is left as it is."""
+    from rich.console import Group
+
     from edgeloop.store import open_store
     from fleet.keys import Keys, create_keys
     from fleet.repository import initialise
 
+    steps = provision_store(store, loops or [], quota_gb, dry_run=dry_run)
     made = not Keys(keys).exist()
-    ring = create_keys(keys) if made else Keys(keys)
-    content = initialise(open_store(store), ring, system_clock())
-    if root is not None:
-        root.write_bytes(content)
-    found = {"keys": str(keys), "made": made, "root_bytes": len(content)}
-    human = (
-        f"Keys in {keys}. Carry {keys / 'offline'} away: it is not needed to publish, and who has it owns the fleet."
-    )
-    emit(found, as_json=json, human=human)
+    found = {"steps": steps, "keys": str(keys), "made": made}
+    human = f"Keys {'would be made ' if made else ''}in {keys}."
+    if not dry_run:
+        ring = create_keys(keys) if made else Keys(keys)
+        content = initialise(open_store(store), ring, system_clock())
+        found["root_bytes"] = len(content)
+        human = f"Keys in {keys}. Carry {keys / 'offline'} away: it is not needed to publish, and who has it owns the fleet."
+        if root is not None:
+            root.write_bytes(content)
+    drawn = Group(show_steps(steps, dry_run=dry_run), "", human) if steps else human
+    emit(found, as_json=json, human=drawn)
+    demand_allowed(steps)
 
 
 @app.command()
