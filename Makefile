@@ -4,8 +4,16 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 UV := 0.13.9
 DEMO ?= demo
+MINIO := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+export PATH := $(PATH):$(HOME)/go/bin
 
-.PHONY: help setup demo test test-tflite ui lint types lock clean
+# STORE=minio: the demo is on a MinIO of its own, beside its directory.
+ifneq ($(filter-out minio,$(STORE)),)
+$(error STORE is minio, or nothing for a directory)
+endif
+ON_MINIO := $(if $(STORE),$(BIN)/python -m examples.minio $(DEMO)-minio)
+
+.PHONY: help setup demo minio minio-server test test-tflite ui lint types lock clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -19,9 +27,18 @@ setup: .venv/.ready ## the locked environment in .venv
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## the loop on four years of air quality; QUICK=1 for the first year
-	$(BIN)/edgeloop backtest examples/air_quality/loop.toml examples/air_quality/air_quality.parquet \
-		--workdir $(DEMO) $(if $(QUICK),--quick)
+demo: setup $(if $(STORE),minio-server) ## the loop on four years of air quality; QUICK=1 for the first year, STORE=minio on MinIO
+	$(if $(STORE),rm -rf $(DEMO)-minio)
+	$(ON_MINIO) $(BIN)/edgeloop backtest examples/air_quality/loop.toml examples/air_quality/air_quality.parquet \
+		--workdir $(DEMO) $(if $(QUICK),--quick) $(if $(STORE),--store s3://edgeloop/demo)
+
+minio: setup minio-server ## a MinIO on loopback, with TLS, until Ctrl-C
+	@$(BIN)/python -m examples.minio .edgeloop/minio
+
+minio-server: # its server, from its Go module, if there is none
+	@command -v minio >/dev/null || command -v go >/dev/null || \
+		{ echo "MinIO's server is built with Go, and there is none here: see https://go.dev/dl, or put a minio on the path"; exit 1; }
+	@command -v minio >/dev/null || GOBIN=$(HOME)/go/bin go install $(MINIO)
 
 test: setup ## all tests
 	$(BIN)/python -m pytest
@@ -40,8 +57,8 @@ test-tflite: .venv-tflite/.ready ## the device's tests on tflite-runtime, in an 
 	$(BIN)/uv pip install --quiet --python .venv-tflite/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-ui: setup ## Dagster on what the demo left behind
-	$(BIN)/edgeloop ui $(DEMO)
+ui: setup ## Dagster on what the demo left behind; STORE=minio as for the demo
+	$(ON_MINIO) $(BIN)/edgeloop ui $(DEMO)
 
 lint: setup ## style, import rules
 	$(BIN)/ruff check .
@@ -60,4 +77,4 @@ lock: ## renew requirements.lock from pyproject.toml
 	rm -f .venv/.ready
 
 clean: ## remove the environment and what the demo left
-	rm -rf .venv .venv-tflite $(DEMO) .edgeloop build *.egg-info
+	rm -rf .venv .venv-tflite $(DEMO) $(DEMO)-minio .edgeloop build *.egg-info

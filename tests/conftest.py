@@ -24,6 +24,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A real MinIO on loopback with the bucket `edgeloop`; the environment that reaches it."""
     if shutil.which("minio") is None:
-        pytest.skip("no MinIO on this machine; .ci/run shows how to get it with Go")
+        pytest.skip("no MinIO on this machine; `make minio-server` makes it")
     with serving(tmp_path_factory.mktemp("minio")) as environment:
         yield environment

@@ -84,8 +84,7 @@ class Line:
 
 def campaign(directory: Path, seconds: float, seed: int) -> Findings:
     """Faults for `seconds`, then none until every device is in order again; what the centre has then, against what was measured."""
-    (directory / "drive").mkdir()
-    with serving(directory / "drive") as environment, patch.dict(os.environ, environment):
+    with serving(directory / "minio") as environment, patch.dict(os.environ, environment):
         site = prepare(directory, open_store(STORE))
         offers = Offers(site, spoils=False)
         offers.next()

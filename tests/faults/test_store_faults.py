@@ -12,7 +12,7 @@ from benchmarks.store_faults.campaign import campaign
 
 def test_whatever_a_store_and_its_link_do_the_books_balance(tmp_path: Path) -> None:
     if shutil.which("minio") is None:
-        pytest.skip("no MinIO on this machine; .ci/run shows how to get it with Go")
+        pytest.skip("no MinIO on this machine; `make minio-server` makes it")
     found = campaign(tmp_path, 10.0, seed=1)
     assert found.met.total() > 30, found
     assert not any(found.never.values()), found
