@@ -5,6 +5,7 @@ BIN := .venv/bin
 UV := 0.13.9
 DEMO ?= demo
 MINIO := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 export PATH := $(PATH):$(HOME)/go/bin
 
 # STORE=minio: the demo is on a MinIO of its own, beside its directory.
@@ -13,7 +14,7 @@ $(error STORE is minio, or nothing for a directory)
 endif
 ON_MINIO := $(if $(STORE),$(BIN)/python -m examples.minio $(DEMO)-minio)
 
-.PHONY: help setup demo minio minio-server test test-tflite ui lint types lock clean
+.PHONY: help setup demo minio minio-server versitygw-server test test-tflite ui lint types lock clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -39,6 +40,9 @@ minio-server: # its server, from its Go module, if there is none
 	@command -v minio >/dev/null || command -v go >/dev/null || \
 		{ echo "MinIO's server is built with Go, and there is none here: see https://go.dev/dl, or put a minio on the path"; exit 1; }
 	@command -v minio >/dev/null || GOBIN=$(HOME)/go/bin go install $(MINIO)
+
+versitygw-server: # a second S3 server, for the tests
+	@command -v versitygw >/dev/null || GOBIN=$(HOME)/go/bin go install $(VERSITYGW)
 
 test: setup ## all tests
 	$(BIN)/python -m pytest

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import pyarrow as pa
 import pytest
@@ -15,17 +14,17 @@ from edgeloop.errors import AlreadyExists, ConfigError, NotFound, PreconditionFa
 from edgeloop.lake import Lake
 from edgeloop.layout import Layout
 from edgeloop.store import Store, open_store
+from tests.conftest import SERVERS
 
 
-@pytest.fixture(params=["directory", "memory", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    if request.param == "directory":
-        return open_store(tmp_path / "store")
-    if request.param == "memory":
-        return open_store("memory://")
-    for name, value in request.getfixturevalue("minio").items():
-        monkeypatch.setenv(name, value)
-    return open_store(f"s3://edgeloop/{uuid4()}")
+@pytest.fixture(params=["directory", "memory", *SERVERS])
+def store_kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def store(store_url: str) -> Store:
+    return open_store(store_url)
 
 
 def test_create_never_overwrites(store: Store) -> None:

@@ -1,16 +1,17 @@
-"""How releases get to a device: by what requests, with what room, over links and stores that fail; from a directory, and from a MinIO."""
+"""How releases get to a device: by what requests, with what room, over links and stores that fail; from a directory, and from an S3."""
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import msgspec
 import pytest
@@ -23,13 +24,17 @@ from edgeloop.status import UpdateState
 from edgeloop.store import Store, open_store
 from fleet.releases import list_releases
 from fleet.repository import blob_path, publish, refresh
-from tests.integration.test_trust import CountingStore, poll, predict, release_to_everyone
-from tests.integration.test_trust import site as released
-from tests.site import Site, link_down
-
-__all__ = ["released"]
+from tests.conftest import SERVERS
+from tests.integration.test_trust import CountingStore, poll, predict, release_to_everyone, released_to_all
+from tests.site import Site, link_down, make_site
 
 TIMESTAMP = f"{RELEASE_METADATA}/timestamp.json"
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> Site:
+    """Everybody runs r0001, past its probation."""
+    return released_to_all(make_site(tmp_path))
 
 
 class TornStore(CountingStore):
@@ -291,14 +296,12 @@ def copied(site: Site, store: Store) -> None:
         store.replace(entry.path, site.store.read(entry.path))
 
 
-def test_what_a_poll_of_a_minio_costs(released: Site, minio: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in minio.items():
-        monkeypatch.setenv(name, value)
-    url = f"s3://edgeloop/{uuid4()}"
-    copied(released, centre := open_store(url))
-    with line_to(minio["AWS_ENDPOINT_URL"]) as line:
+@pytest.mark.parametrize("store_kind", SERVERS)
+def test_what_a_poll_of_an_s3_costs(released: Site, store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied(released, centre := open_store(store_url))
+    with line_to(os.environ["AWS_ENDPOINT_URL"]) as line:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{line.address}")
-        with Device.open(released.home("far"), clock=released.clock, store=open_store(url)) as device:
+        with Device.open(released.home("far"), clock=released.clock, store=open_store(store_url)) as device:
             device.poll()
             assert device.status().update.state == "probation"
             taken = device.status().downloaded_bytes
@@ -316,15 +319,12 @@ def test_what_a_poll_of_a_minio_costs(released: Site, minio: dict[str, str], mon
             assert device.status().release_id == "r0002"
 
 
-def test_a_minio_that_breaks_off_is_continued(
-    released: Site, minio: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in minio.items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.parametrize("store_kind", SERVERS)
+def test_an_s3_that_breaks_off_is_continued(released: Site, store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_runtime.targets.FIRST_RANGE", 1000)
     monkeypatch.setattr("edge_runtime.targets.LARGEST_RANGE", 1000)
     release_to_everyone(released, 9)
-    copied(released, centre := open_store(f"s3://edgeloop/{uuid4()}"))
+    copied(released, centre := open_store(store_url))
     store = TornStore(centre)
     path, model = newest_model(released)
     store.good = 2

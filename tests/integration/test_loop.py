@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -129,15 +130,28 @@ corrupt = ["Tiantan@50d"]
     assert "events version" in shown
 
 
-def test_on_a_minio_with_a_private_authority_the_loop_finds_what_it_finds_in_a_directory(tmp_path: Path) -> None:
-    if shutil.which("minio") is None:
-        pytest.skip("no MinIO on this machine; `make minio-server` makes it")
-    data, loop = tmp_path / "gas.parquet", tmp_path / "loop.toml"
+def a_half_year(directory: Path) -> tuple[Path, Path]:
+    """Data and loop."""
+    data, loop = directory / "gas.parquet", directory / "loop.toml"
     duckdb.sql(
         f"COPY (FROM '{EXAMPLES}/gas_turbine/gas_turbine.parquet' WHERE time < TIMESTAMPTZ '2011-06-01') TO '{data}'"
     )
     text = (EXAMPLES / "gas_turbine/loop.toml").read_text()
     loop.write_text(text.replace("365d", "60d").replace("61d", "20d"))
+    return data, loop
+
+
+@pytest.mark.parametrize("store_kind", ["versitygw"])
+def test_the_loop_closes_on_a_second_s3(tmp_path: Path, store_url: str) -> None:
+    summary = backtest(*a_half_year(tmp_path), tmp_path, f"{store_url}/a/prefix")
+    assert summary["events"]["ingested"] == summary["events"]["produced"] > 3000
+    assert len(summary["releases"]) >= 1
+
+
+def test_on_a_minio_with_a_private_authority_the_loop_finds_what_it_finds_in_a_directory(tmp_path: Path) -> None:
+    if shutil.which("minio") is None:
+        pytest.skip("no MinIO on this machine; `make minio-server` makes it")
+    data, loop = a_half_year(tmp_path)
     there = backtest(loop, data, tmp_path)
 
     def on_minio(*arguments: object) -> dict:  # type: ignore[type-arg]

@@ -16,20 +16,29 @@ from edge_runtime.device import Device
 from edgeloop.errors import GateRefused, PreconditionFailed
 from edgeloop.layout import RELEASE_METADATA
 from edgeloop.rollout import ReleaseRef
-from edgeloop.store import Store
+from edgeloop.store import Store, open_store
 from fleet.gate import Decision
 from fleet.releases import list_releases, publish_release
 from fleet.repository import blob_path, publish, refresh
 from fleet.rollouts import conclude, publish_rollout, read_current
+from tests.conftest import SERVERS
 from tests.site import Site, fill_lake, make_site, pass_probation, predict, readings
 
 DAY = timedelta(days=1)
 
 
+@pytest.fixture(params=["directory", *SERVERS])
+def store_kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path, store_url: str) -> Site:
     """Everybody runs r0001, past its probation."""
-    site = make_site(tmp_path)
+    return released_to_all(make_site(tmp_path, store=open_store(store_url)))
+
+
+def released_to_all(site: Site) -> Site:
     fill_lake(site, 24 * 8)
     release(site, 8)
     pass_probation(site)
