@@ -12,7 +12,6 @@ from pathlib import Path
 import duckdb
 import pytest
 
-
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
