@@ -19,7 +19,8 @@ from edgeloop.errors import DataError, NotFound
 from edgeloop.layout import RELEASE_METADATA
 from edgeloop.stick import Stick
 from edgeloop.store import Store
-from fleet.repository import PATHS, blob_path, latest_root_version, not_initialised
+from fleet.metadata import PATHS, not_initialised
+from fleet.repository import blob_path, latest_root_version
 
 Signed = TypeVar("Signed", Snapshot, Targets, Timestamp)
 

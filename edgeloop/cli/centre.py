@@ -9,6 +9,7 @@ import typer
 
 from edgeloop.cli.options import Json, KeysDirectory, LoopFile, StoreUrl
 from edgeloop.cli.output import emit, note, table
+from edgeloop.cli.passphrases import open_keys
 from edgeloop.clock import system_clock
 from edgeloop.config import LoopConfig, read_loop
 from edgeloop.errors import ConfigError
@@ -90,10 +91,9 @@ def train(
     from assets.delivery import publish_newest, step_rollout
     from assets.learning import train_next
     from edgeloop.store import open_store
-    from fleet.keys import Keys
 
     config = read_loop(loop)
-    centre = Centre(open_store(store), Keys(keys))
+    centre = Centre(open_store(store), open_keys(keys))
     candidate = train_next(centre, config)
     verdict = candidate.verdict
     rows = [("pass" if c.passed else "FAIL", c.name, c.sentence) for c in verdict.checks]

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeloop.cli.keys import Unencrypted, create_some
+from edgeloop.cli.keys import app as keys_app
 from edgeloop.cli.options import Endpoint, Json, KeysDirectory, LoopFile, StoreUrl
 from edgeloop.cli.output import emit, note, table
+from edgeloop.cli.passphrases import ask_twice, open_keys
 from edgeloop.cli.provision import demand_allowed, provision_store, show_steps
 from edgeloop.clock import system_clock
 from edgeloop.config import read_loop
@@ -28,6 +31,7 @@ WRONG_CLOCK = 60.0
 """Seconds between a device's clock and the store's from which on it is said to be wrong."""
 
 app = typer.Typer(help="Keys, devices, the fleet.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 
 
 @app.command()
@@ -40,6 +44,13 @@ def init(
     root: Annotated[
         Path | None, typer.Option(help="Also write the root that devices are born with to this file.")
     ] = None,
+    draft: Annotated[
+        Path | None,
+        typer.Option(
+            help="The first root and targets, signed elsewhere (`fleet keys draft`): no offline key is made here."
+        ),
+    ] = None,
+    unencrypted: Unencrypted = False,
     endpoint: Endpoint = "",  # noqa: ARG001 - its callback puts it where every store looks
     quota_gb: Annotated[float | None, typer.Option(min=0.001, help="The most that the bucket may hold.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
@@ -48,19 +59,15 @@ def init(
     """Provide the bucket, the signing keys and the release repository. What is there already is left as it is."""
     from rich.console import Group
 
-    from edgeloop.store import open_store
-    from fleet.keys import Keys, create_keys
-    from fleet.repository import initialise
-
     steps = provision_store(store, loops or [], quota_gb, dry_run=dry_run)
-    made = not Keys(keys).exist()
+    made = draft is None and not open_keys(keys).exist()
     found = {"steps": steps, "keys": str(keys), "made": made}
     human = f"Keys {'would be made ' if made else ''}in {keys}."
     if not dry_run:
-        ring = create_keys(keys) if made else Keys(keys)
-        content = initialise(open_store(store), ring, system_clock())
+        found["made"], content = _initialise(store, keys, draft, unencrypted=unencrypted)
         found["root_bytes"] = len(content)
-        human = f"Keys in {keys}. Carry {keys / 'offline'} away: it is not needed to publish, and who has it owns the fleet."
+        if draft is None:
+            human += f" Carry {keys / 'offline'} away: it is not needed to publish, and who has it owns the fleet."
         if root is not None:
             root.write_bytes(content)
     drawn = Group(show_steps(steps, dry_run=dry_run), "", human) if steps else human
@@ -68,17 +75,61 @@ def init(
     demand_allowed(steps)
 
 
+def _initialise(store: str, directory: Path, draft: Path | None, *, unencrypted: bool) -> tuple[bool, bytes]:
+    """The repository begun, or as it is: whether keys were made, and its first root."""
+    from edgeloop.store import open_store
+    from fleet.ceremony import decode_draft
+    from fleet.repository import initialise
+
+    opened = open_store(store)
+    made = draft is None and _make_keys(opened, directory, unencrypted=unencrypted)
+    drawn = decode_draft(draft.read_bytes()) if draft else None
+    return made, initialise(opened, open_keys(directory), system_clock(), drawn)
+
+
+def _make_keys(store: Store, directory: Path, *, unencrypted: bool) -> bool:
+    """Make all keys, or the rest of what was begun here, for a store that has no repository yet. Whether any were."""
+    from fleet.keys import OFFLINE, ONLINE, Keys
+    from fleet.repository import initialised
+
+    ring = Keys(directory, ask_twice)
+    missing = [name for name in (*OFFLINE, *ONLINE) if name not in ring.names()]
+    begun = not ring.exist() or ring.holds(OFFLINE[0])
+    if not missing or not begun or initialised(store):
+        return False
+    create_some(ring, missing, unencrypted=unencrypted)
+    return True
+
+
 @app.command()
-def renew(store: StoreUrl, keys: KeysDirectory, json: Json = False) -> None:
+def renew(
+    store: StoreUrl,
+    keys: KeysDirectory,
+    draft: Annotated[
+        Path | None, typer.Option(help="Write what is to be signed here, if offline keys are elsewhere.")
+    ] = None,
+    json: Json = False,
+) -> None:
     """Sign root and targets for another year, once half of theirs is over. Needs the offline keys; run it twice a year."""
     from edgeloop.store import open_store
-    from fleet.keys import Keys
+    from fleet.ceremony import draft_next
     from fleet.repository import in_turn, renew_offline_roles
 
-    opened, ring = open_store(store), Keys(keys)
-    renewed = in_turn(lambda: renew_offline_roles(opened, ring, system_clock()))
-    human = "Signed for another year." if renewed else "Nothing to renew: more than half a year is left."
-    emit({"renewed": renewed}, as_json=json, human=human)
+    opened, ring = open_store(store), open_keys(keys)
+    if draft is not None:
+        drawn = draft_next(opened, ring, {}, system_clock())
+        renewed = drawn.root is not None or drawn.targets is not None
+        if renewed:
+            draft.write_bytes(drawn.encode())
+        human = f"Carry {draft} to the holders of the offline keys: `edgeloop fleet keys sign-root`."
+    else:
+        renewed = in_turn(lambda: renew_offline_roles(opened, ring, system_clock()))
+        human = "Signed for another year."
+    emit(
+        {"renewed": renewed},
+        as_json=json,
+        human=human if renewed else "Nothing to renew: more than half a year is left.",
+    )
 
 
 @app.command()
@@ -153,7 +204,6 @@ def export(
 @contextmanager
 def _signed_for(store: Store, good_for: str, keys: Path | None, dry_run: bool) -> Iterator[None]:
     """The release metadata signed for `good_for` meanwhile, and as ever after that: what is online need not trust it so long."""
-    from fleet.keys import Keys
     from fleet.repository import in_turn, refresh
 
     if not good_for:
@@ -167,7 +217,7 @@ def _signed_for(store: Store, good_for: str, keys: Path | None, dry_run: bool) -
             f"--good-for {good_for} is too long; {LONGEST.days}d at the most.",
             remedy="Until then a device could be kept from every newer release.",
         )
-    ring = Keys(keys)
+    ring = open_keys(keys)
     if not dry_run:
         in_turn(lambda: refresh(store, ring, system_clock(), good_for=length))
     yield

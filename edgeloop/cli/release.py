@@ -8,6 +8,7 @@ import typer
 
 from edgeloop.cli.options import Json, KeysDirectory, LoopFile, StoreUrl
 from edgeloop.cli.output import emit, table
+from edgeloop.cli.passphrases import open_keys
 from edgeloop.config import read_loop
 
 app = typer.Typer(help="Published releases.", no_args_is_help=True)
@@ -17,11 +18,10 @@ app = typer.Typer(help="Published releases.", no_args_is_help=True)
 def list_(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = False) -> None:
     """The live releases of a loop, oldest first."""
     from edgeloop.store import open_store
-    from fleet.keys import Keys
     from fleet.releases import list_releases
 
     config = read_loop(loop)
-    releases = list_releases(open_store(store), Keys(keys), config.name)
+    releases = list_releases(open_store(store), open_keys(keys), config.name)
     found = {"releases": [{"id": r.manifest.id, "sha256": r.sha256, "created": r.manifest.created} for r in releases]}
     rows = [
         (
@@ -49,10 +49,9 @@ def show(
 ) -> None:
     """One release: its lineage, metrics and files."""
     from edgeloop.store import open_store
-    from fleet.keys import Keys
     from fleet.releases import read_release
 
-    found = read_release(open_store(store), Keys(keys), read_loop(loop).name, release)
+    found = read_release(open_store(store), open_keys(keys), read_loop(loop).name, release)
     manifest, lineage = found.manifest, found.manifest.lineage
     rows = [
         ("sha256", found.sha256),

@@ -10,6 +10,7 @@ import typer
 
 from edgeloop.cli.options import Json, KeysDirectory, LoopFile, StoreUrl
 from edgeloop.cli.output import emit, table
+from edgeloop.cli.passphrases import open_keys
 from edgeloop.clock import system_clock
 from edgeloop.config import read_loop
 from edgeloop.errors import DataError
@@ -26,11 +27,10 @@ def status(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = Fa
     """The rollout document in force."""
     from edgeloop.lake import Lake
     from edgeloop.store import open_store
-    from fleet.keys import Keys
     from fleet.rollouts import last_decision, read_current
 
     config, opened = read_loop(loop), open_store(store)
-    document = read_current(opened, Keys(keys), config.name)
+    document = read_current(opened, open_keys(keys), config.name)
     if document is None:
         raise _none(config.name)
     _show(document, json, last_decision(Lake(opened, config.layout), document))
@@ -69,11 +69,10 @@ def _change(
     from edgeloop.lake import Lake
     from edgeloop.store import open_store
     from fleet.gate import Decision
-    from fleet.keys import Keys
     from fleet.repository import in_turn
     from fleet.rollouts import publish_rollout, read_current, record_decision
 
-    config, opened, ring = read_loop(loop), open_store(store), Keys(keys)
+    config, opened, ring = read_loop(loop), open_store(store), open_keys(keys)
 
     def attempt() -> RolloutDocument:
         now = system_clock()
