@@ -15,8 +15,9 @@ from edgeloop.layout import RELEASE_METADATA
 from edgeloop.manifest import ReleaseManifest
 from edgeloop.rollout import ReleaseRef, RolloutDocument
 from fleet.keys import OFFLINE, ONLINE, ROOT_KEYS
+from fleet.metadata import LIFETIME, PATHS
 from fleet.releases import list_releases
-from fleet.repository import LIFETIME, PATHS, blob_path
+from fleet.repository import blob_path
 from fleet.rollouts import read_current
 from tests.site import Site
 

@@ -30,8 +30,9 @@ from edgeloop.layout import RELEASE_METADATA
 from edgeloop.rollout import ReleaseRef
 from edgeloop.status import DeviceStatus, decode_status
 from edgeloop.store import Store, open_store
+from fleet.metadata import LIFETIME
 from fleet.releases import read_release
-from fleet.repository import LIFETIME, blob_path, refresh
+from fleet.repository import blob_path, refresh
 from tests.edge_runtime.releases import KINDS, release
 from tests.integration.attacker import ALL, TIMESTAMP, Attacker, contents
 from tests.site import Site, make_site, pass_probation, predict
