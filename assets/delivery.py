@@ -31,6 +31,7 @@ def delivery_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
     prefix = asset_prefix(config)
     owners = loop_owners(config)
 
+    # Each only where its key is: the two authorities may be two deployments, which look at the same store.
     # One step, so that the rollout is looked at also when there is no release: Dagster skips what is behind a missing output.
     @dg.multi_asset(
         name=f"{prefix}_deliver",
@@ -56,7 +57,9 @@ def delivery_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
         pool="delta_writer",
     )
     def deliver(context: dg.AssetExecutionContext, centre: dg.ResourceParam[Centre]) -> Iterator[dg.MaterializeResult]:
+        keys = {"release": "releases", "rollout": "rollouts"}
         names = {key.path[-1] for key in context.selected_asset_keys}
+        names = {name for name in names if centre.keys.signs_for(keys[name])}
         training = publish_newest(centre, config) if "release" in names else None
         if training is not None:
             manifest = training.manifest

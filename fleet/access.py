@@ -103,6 +103,29 @@ def device_policy(bucket: str, prefix: str, loop: str) -> dict[str, Any]:
     }
 
 
+def publisher_policy(bucket: str, prefix: str, role: str) -> dict[str, Any]:
+    """What the process that holds the key of `releases` or `rollouts` may do, as `device_policy`: read all, write what it publishes.
+
+    The rollout controller also writes its decisions to the lake. Neither can write what only the other signs, nor a root.
+    """
+    root = f"arn:aws:s3:::{bucket}/{prefix}/" if prefix else f"arn:aws:s3:::{bucket}/"
+    written = [f"metadata/*.{role}.json", "metadata/*.snapshot.json", "metadata/timestamp.json"]
+    written.append({"releases": "targets/models/*", "rollouts": "targets/rollouts/*"}[role])
+    decisions = [f"{root}loops/*/lake/decisions/*"] if role == "rollouts" else []
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["s3:PutObject"],
+                "Resource": [*(f"{root}releases/{name}" for name in written), *decisions],
+            },
+            {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [f"{root}*"]},
+            {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [f"arn:aws:s3:::{bucket}"]},
+        ],
+    }
+
+
 def open_access(store: str) -> Access:
     """The users and policies of the MinIO that `store` is in, by the administrator's credentials in the environment.
 

@@ -76,6 +76,10 @@ class Keys:
         """Whether any key is here."""
         return bool(self.names())
 
+    def signs_for(self, role: str) -> bool:
+        """Whether a key of `role` can be used from here."""
+        return any(self.holds(name) for name in self.names(role))
+
     def holds(self, name: str) -> bool:
         """Whether one can sign from here with the key called `name`."""
         return any(self._file(name, kind).exists() for kind in ("pem", "uri"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from fleet.keys import Keys
 
 app = typer.Typer(help="Signing keys and their ceremonies.", no_args_is_help=True)
+
+
+class Authority(StrEnum):
+    """The two that have to agree before a device runs something."""
+
+    releases = "releases"
+    rollouts = "rollouts"
+
 
 DraftFile = Annotated[Path, typer.Argument(metavar="DRAFT", help="The file that is carried from holder to holder.")]
 Unencrypted = Annotated[
@@ -216,3 +225,14 @@ def show(
     }
     rows = [*found.items(), *((f"{'public' if not n else ''}", line) for n, line in enumerate(pem.splitlines()))]
     emit({**found, "public": pem}, as_json=json, human=table(name, ("", ""), rows))
+
+
+@app.command()
+def policy(role: Annotated[Authority, typer.Argument(help="Whose key the process holds.")], store: StoreUrl) -> None:
+    """Print what a process that signs for this role may do in the bucket, as an IAM policy."""
+    import msgspec
+
+    from fleet.access import publisher_policy
+    from fleet.bucket import bucket_of
+
+    print(msgspec.json.format(msgspec.json.encode(publisher_policy(*bucket_of(store), role.value))).decode())

@@ -39,6 +39,18 @@ def list_(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = Fal
     )
 
 
+@app.command()
+def publish(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = False) -> None:
+    """Sign and publish the newest challenger that passed, unless it is published. Needs the key of `releases`, not of `rollouts`."""
+    from assets.centre import Centre
+    from assets.delivery import publish_newest
+    from edgeloop.store import open_store
+
+    training = publish_newest(Centre(open_store(store), open_keys(keys)), read_loop(loop))
+    found = training.manifest.id if training else None
+    emit({"release": found}, as_json=json, human=f"Published {found}." if found else "Nothing to publish.")
+
+
 @app.command("show")
 def show(
     loop: LoopFile,

@@ -37,6 +37,20 @@ def status(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = Fa
 
 
 @app.command()
+def step(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = False) -> None:
+    """Start the rollout of a release that has none, or look at the one under way. Needs the key of `rollouts`, not of `releases`."""
+    from assets.centre import Centre
+    from assets.delivery import step_rollout
+    from edgeloop.store import open_store
+
+    config = read_loop(loop)
+    document, _ = step_rollout(Centre(open_store(store), open_keys(keys)), config)
+    if document is None:
+        raise _none(config.name)
+    _show(document, json)
+
+
+@app.command()
 def pause(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = False) -> None:
     """Keep every device where it is until `resume`."""
     from fleet.rollouts import pause as paused
