@@ -25,7 +25,9 @@ from edgeloop.errors import ConfigError, NotFound, StoreError
 AWS = "https://s3.amazonaws.com"
 
 _DENIED = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
-_UNKNOWN = frozenset({"InvalidArgument", "MalformedXML", "MethodNotAllowed", "NotImplemented"})
+_UNKNOWN = frozenset(
+    {"InvalidArgument", "MalformedXML", "MethodNotAllowed", "NotImplemented", "VersioningNotConfigured"}
+)
 
 
 class Denied(StoreError):

@@ -37,6 +37,16 @@ def serving(drive: Path) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
+def without_metadata(drive: Path) -> Iterator[dict[str, str]]:
+    """versitygw over `drive`, set up to keep no ETags: it takes every conditional write for a plain one. Otherwise as `serving`."""
+    (drive / "edgeloop").mkdir(parents=True)
+    user, password = secrets.token_hex(8), secrets.token_hex(16)
+    root = {"ROOT_ACCESS_KEY_ID": user, "ROOT_SECRET_ACCESS_KEY": password}
+    with _started(root, [], "posix", "--nometa", drive) as s3:
+        yield {"AWS_ENDPOINT_URL": s3, "AWS_ACCESS_KEY_ID": user, "AWS_SECRET_ACCESS_KEY": password}
+
+
+@contextmanager
 def _started(root: dict[str, str], options: list[str], *what: object) -> Iterator[str]:
     """One of its two processes; the URL that it answers at."""
     with socket.socket() as probe:

@@ -77,11 +77,13 @@ def init(
 
 def _initialise(store: str, directory: Path, draft: Path | None, *, unencrypted: bool) -> tuple[bool, bytes]:
     """The repository begun, or as it is: whether keys were made, and its first root."""
+    from edgeloop.promises import demand_promises
     from edgeloop.store import open_store
     from fleet.ceremony import decode_draft
     from fleet.repository import initialise
 
     opened = open_store(store)
+    demand_promises(opened)
     made = draft is None and _make_keys(opened, directory, unencrypted=unencrypted)
     drawn = decode_draft(draft.read_bytes()) if draft else None
     return made, initialise(opened, open_keys(directory), system_clock(), drawn)
@@ -99,6 +101,18 @@ def _make_keys(store: Store, directory: Path, *, unencrypted: bool) -> bool:
         return False
     create_some(ring, missing, unencrypted=unencrypted)
     return True
+
+
+@app.command()
+def check_store(store: StoreUrl, json: Json = False) -> None:
+    """Try on the store what a loop relies on: conditional writes, listings, reads of parts. `fleet init` does so by itself."""
+    from edgeloop.promises import refuse_broken, try_promises
+    from edgeloop.store import open_store
+
+    promises = try_promises(open_store(store))
+    rows = [("holds" if not p.found else "BROKEN" if p.needed else "no", p.name, p.found) for p in promises]
+    emit({"promises": promises}, as_json=json, human=table(store, ("", "promise", "found"), rows))
+    refuse_broken(store, promises)
 
 
 @app.command()
