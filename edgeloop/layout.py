@@ -111,6 +111,11 @@ class Layout:
         return f"{self.statuses}/{check_id('device id', device)}.json"
 
     @property
+    def played(self) -> str:
+        """What says that a backtest played the loop here."""
+        return f"{self.root}/backtest.json"
+
+    @property
     def quarantine(self) -> str:
         return f"{self.root}/quarantine"
 

@@ -159,7 +159,8 @@ def status(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
     rows = [
         (
             *(s.device, s.release_id or "none", said[s.device], s.produced, s.spooled, s.shed),
-            *(f"{s.time:%Y-%m-%d %H:%M}", _clock(roster.slow.get(s.device))),
+            f"{s.time:%Y-%m-%d %H:%M}",
+            "simulated" if s.device in roster.simulated else _clock(roster.slow.get(s.device)),
         )
         for s in roster.devices.values()
     ]
@@ -170,10 +171,15 @@ def status(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
             "clock_slow_seconds": roster.slow,
             "unreadable": roster.unreadable,
             "stale": stale,
+            "simulated": roster.simulated,
         },
         as_json=json,
         human=table(f"fleet of {config.name}", columns, rows),
     )
+    if roster.simulated:
+        note(
+            f"A backtest played this loop here, on a clock of its own that ended at {roster.played_until:%F %H:%M} UTC."
+        )
     for device, why in roster.unreadable.items():
         note(f"{device}: {why}")
 

@@ -23,6 +23,7 @@ from edge_runtime.settings import create_home, settings_of
 from edgeloop.config import LoopConfig
 from edgeloop.errors import ConfigError, DataError
 from edgeloop.lake import Lake
+from edgeloop.roster import mark_played
 from edgeloop.sketches import AGGREGATES
 from edgeloop.store import Store
 from fleet.keys import create_keys
@@ -92,6 +93,7 @@ def run_backtest(
     """
     began = time.monotonic()
     with dagster_home(workdir / "dagster") as instance:
+        mark_played(store, config.layout, scenario.end + config.label.delay)
         keys = create_keys(workdir / "keys")
         root = initialise(store, keys, scenario.start)
         centre = SimulatedCentre(config, store, keys, instance, scenario.start)

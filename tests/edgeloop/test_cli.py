@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -12,6 +12,8 @@ import pytest
 from edgeloop.cli import main
 from edgeloop.cli.output import out
 from edgeloop.clock import system_clock
+from edgeloop.layout import Layout
+from edgeloop.roster import mark_played
 from edgeloop.status import STATUS_VERSION, DeviceStatus, UpdateState
 from edgeloop.store import open_store
 from tests.site import LOOP
@@ -102,6 +104,30 @@ def test_hostile_statuses_are_listed_apart_and_steer_no_terminal(
     assert shown.count("WRONG ") == 2
     assert "unknown" in shown
     assert set(found["unreadable"]) == {*evil, "torn"} - {"steers", "right", "carried"}
+
+
+def test_what_a_backtest_left_has_no_wrong_clock_and_is_not_stale_and_what_ran_since_may_be(
+    tmp_path: Path, loop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, now, day = open_store(tmp_path / "store"), system_clock(), timedelta(days=1)
+    end = now - 400 * day
+    mark_played(store, Layout("pump"), end)
+    update = UpdateState("idle", "", NOW)
+    good = DeviceStatus(STATUS_VERSION, "pump", "d1", NOW, 1, 10, 5, 2, 3, "", "", False, update, {}, {}, 0, 0, "onnx")
+    for device, said in {"played": end, "alone": end, "late": now - 200 * day, "well": now}.items():
+        verified_at, stale = said, device == "alone"
+        status = msgspec.structs.replace(good, device=device, time=said, verified_at=verified_at, stale=stale)
+        store.create(f"loops/pump/status/{device}.json", status.encode())
+    monkeypatch.setattr(out, "width", 200)
+    assert edgeloop(monkeypatch, "fleet", "status", loop, "--store", tmp_path / "store") == 0
+    shown, notes = capsys.readouterr()
+    assert (shown.count("simulated"), shown.count("WRONG 200d slow")) == (2, 1)
+    assert f"on a clock of its own that ended at {end:%Y-%m-%d %H:%M} UTC" in " ".join(notes.split())
+    assert edgeloop(monkeypatch, "fleet", "status", loop, "--store", tmp_path / "store", "--json") == 0
+    found = msgspec.json.decode(capsys.readouterr().out)
+    assert found["simulated"] == ["alone", "played"]
+    assert found["stale"] == ["alone", "late"]  # the one by its own word on its own clock
+    assert set(found["clock_slow_seconds"]) == {"late", "well"}
 
 
 def test_what_the_system_refuses_is_said_in_a_sentence(

@@ -104,8 +104,9 @@ corrupt = ["Tiantan@50d"]
         "releases"
     ]
     assert {r["sha256"] for r in releases} == {r["sha256"] for r in summary["releases"]}
-    fleet = json.loads(edgeloop("fleet", "status", str(loop), *site, "--json", directory=tmp_path))["devices"]
-    assert len(fleet) == 4
+    fleet = json.loads(edgeloop("fleet", "status", str(loop), *site, "--json", directory=tmp_path))
+    assert set(fleet["devices"]) == set(fleet["simulated"])
+    assert (len(fleet["simulated"]), fleet["clock_slow_seconds"], fleet["stale"]) == (4, {}, [])
     rollout = json.loads(edgeloop("rollout", "status", str(loop), *site, *keys, "--json", directory=tmp_path))
     assert json.loads(edgeloop("rollout", "pause", str(loop), *site, *keys, "--json", directory=tmp_path))["paused"]
     device = tmp_path / "work/devices/Dongsi"
@@ -120,6 +121,8 @@ corrupt = ["Tiantan@50d"]
     status = json.loads(ran.stdout)
     assert status["release"] in {rollout["stable"]["sha256"], (rollout["candidate"] or rollout["stable"])["sha256"]}
     assert status["spooled"] == 0
+    fleet = json.loads(edgeloop("fleet", "status", str(loop), *site, "--json", directory=tmp_path))
+    assert set(fleet["clock_slow_seconds"]) == {"Dongsi"} == {*fleet["devices"]} - {*fleet["simulated"]}
     assert "no reading, skipped" in ran.stderr
     assert json.loads(edgeloop("ingest", str(loop), *site, "--json", directory=tmp_path))["rows"] == 2
     assert (
