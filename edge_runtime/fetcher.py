@@ -16,7 +16,6 @@ import msgspec
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError
 from tuf.ngclient import FetcherInterface
 
-from edge_runtime.targets import durable_write
 from edgeloop.errors import NotFound, StoreError
 from edgeloop.store import DeviceStore
 
@@ -57,7 +56,8 @@ class StoreFetcher(FetcherInterface):
     def keep(self) -> None:
         """Note the version of the timestamp that came, now that it has been verified."""
         if self._came is not None and self._came.version and self._came.sha256 == self._digest_kept():
-            durable_write(self._note, msgspec.json.encode(self._came))
+            # Not to last through a power cut: a note that is torn, or is about other bytes, is none.
+            self._note.write_bytes(msgspec.json.encode(self._came))
 
     def _read(self, path: str, length: int) -> bytes:
         content = self._store.read_range(path, 0, length)
