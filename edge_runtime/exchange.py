@@ -93,7 +93,7 @@ class Exchange:
         now = self._trusted()
         found = poll(self._home, self._open_store(), self._settings, running.slots, now, say)
         self.downloaded += found.downloaded
-        self._spool.put(downloaded=self.downloaded)
+        self._spool.put_with_next(downloaded=self.downloaded)
         with running.lock:
             if found.verified:
                 self._trusted.verified(now)

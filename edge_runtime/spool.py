@@ -244,8 +244,13 @@ class Spool:
     def put(self, **values: object) -> bool:
         """Keep values beside the events, all or none. False if the disk fails: they are kept in memory, and written when it can."""
         with self._state.lock:
-            self._meta.update({key: str(value) for key, value in values.items()})
+            self.put_with_next(**values)
             return self.flush()
+
+    def put_with_next(self, **values: object) -> None:
+        """Keep values as `put`, in the transaction of what is written next: a flush less."""
+        with self._state.lock:
+            self._meta.update({key: str(value) for key, value in values.items()})
 
     def close(self) -> None:
         """Flush and close."""

@@ -27,9 +27,9 @@ class TrustedTime:
         return max(now, self.verified_at) if self.verified_at else now
 
     def verified(self, at: datetime) -> None:
-        """Metadata was verified at the trusted time `at`."""
+        """Metadata was verified at the trusted time `at`; on disk with the step that is told next."""
         self.verified_at = at
-        self._spool.put(verified_at=at.isoformat())
+        self._spool.put_with_next(verified_at=at.isoformat())
 
     def over(self, days: int) -> bool:
         """Whether the last verification is longer ago than `days`. Of a device that has none nothing is said."""

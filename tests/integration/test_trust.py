@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
+from sqlite3 import Connection
 
 import msgspec
 import pytest
@@ -13,6 +15,7 @@ from tuf.api.metadata import Metadata, TargetFile, Targets
 from assets.delivery import publish_newest, step_rollout
 from assets.learning import train_next
 from edge_runtime.device import Device
+from edge_runtime.state import StateFile
 from edgeloop.errors import GateRefused, PreconditionFailed
 from edgeloop.layout import RELEASE_METADATA
 from edgeloop.rollout import ReleaseRef
@@ -188,6 +191,24 @@ def test_a_poll_that_finds_nothing_is_two_requests_without_an_answer(site: Site)
         (device.home / "rollout.json").write_bytes(b"{}")  # what is kept is verified each time
         device.poll()
         assert device.status().update.state == "probation"
+
+
+def test_a_poll_that_finds_nothing_writes_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with site.open("dev") as device:
+        device.poll()
+        transaction = StateFile.transaction
+
+        def counted(state: StateFile) -> AbstractContextManager[Connection]:
+            written.append(1)
+            return transaction(state)
+
+        written: list[int] = []
+        monkeypatch.setattr(StateFile, "transaction", counted)
+        site.clock.now += timedelta(minutes=5)
+        device.poll()
+        assert len(written) == 1
+    with Device.inspect(site.directory / "devices/dev", clock=site.clock) as device:
+        assert device.status().verified_at == site.clock.now
 
 
 def test_an_endless_object_is_read_no_further_than_it_may_be_long(site: Site) -> None:
