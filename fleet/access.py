@@ -40,7 +40,7 @@ class Access:
             raise ConfigError(
                 f"device id {device!r} is too short: MinIO takes 3 letters or more.", remedy="Use another."
             )
-        policy, policies = policy_name(loop), self.policies_of(device)
+        policy, policies = policy_name(self._bucket, self._prefix, loop), self.policies_of(device)
         with own_errors():
             self._admin.policy_add(policy_name=policy, policy=device_policy(self._bucket, self._prefix, loop))
             self._admin.user_add(access_key=device, secret_key=secret)
@@ -77,9 +77,9 @@ def new_secret() -> str:
     return secrets.token_urlsafe(30)
 
 
-def policy_name(loop: str) -> str:
-    """What the policy for the devices of `loop` is called."""
-    return f"edgeloop-{loop}"
+def policy_name(bucket: str, prefix: str, loop: str) -> str:
+    """What the policy for the devices of `loop` is called: a server's policies are those of all its buckets."""
+    return f"edgeloop-{loop}@{'='.join((bucket, *prefix.split('/'))).rstrip('=')}"
 
 
 def device_policy(bucket: str, prefix: str, loop: str) -> dict[str, Any]:

@@ -67,7 +67,12 @@ def items(bucket: str, prefix: str, loops: tuple[str, ...] = (), quota: int | No
         Item("versioning", bucket, ENABLED, "what is overwritten or deleted is kept as a version"),
         *_rules(f"{prefix}/" if prefix else "", loops),
         *(
-            Item("policy", policy_name(loop), device_policy(bucket, prefix, loop), f"what a device of {loop} may do")
+            Item(
+                "policy",
+                policy_name(bucket, prefix, loop),
+                device_policy(bucket, prefix, loop),
+                f"what a device of {loop} may do",
+            )
             for loop in loops
         ),
         *(() if quota is None else (Item("quota", bucket, quota, f"at most {quota:,} bytes"),)),

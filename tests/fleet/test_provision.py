@@ -16,7 +16,7 @@ from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
 from edgeloop.layout import RELEASE_METADATA, RELEASE_TARGETS, Layout
 from edgeloop.store import open_store
-from fleet.access import device_policy, new_secret, open_access
+from fleet.access import device_policy, new_secret, open_access, policy_name
 from fleet.bucket import Denied, Unsupported, open_bucket
 from fleet.provision import Item, Step, decide, items
 from tests.command import end_of
@@ -73,7 +73,7 @@ def test_what_drifted_is_mended_and_what_is_not_ours_stays(store: str, init: Ini
     left = [theirs, replace(ours[0], expiration=Expiration(days=1)), *ours[2:]]  # one is changed, one is gone
     bucket._client.set_bucket_lifecycle(bucket_name=bucket.name, config=LifecycleConfig(left))
     bucket.put_quota(10**9)
-    bucket.put_policy("edgeloop-pump", device_policy("elsewhere", "", "pump"))
+    bucket.put_policy(policy_name(bucket.name, prefix, "pump"), device_policy("elsewhere", "", "pump"))
     drifted = {("change", "lifecycle"), ("create", "lifecycle"), ("change", "quota"), ("change", "policy")}
     assert actions(init(*QUOTA, "--dry-run")) == drifted
     assert actions(init(*QUOTA)) == drifted
