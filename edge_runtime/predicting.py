@@ -43,7 +43,8 @@ class Predictor:
     """
 
     def __init__(self, running: Running, spool: Spool, schema: FeatureSchema, hash_key: bytes, tally: Tally) -> None:
-        self._running, self._spool, self._lock = running, spool, running.lock
+        self._running, self._spool = running, spool
+        self._lock, self._slots = running.lock, running.slots  # a step less at each reading
         self._schema, self._hash_key, self._tally = schema, hash_key, tally
         self._renew_encoder()
 
@@ -51,16 +52,17 @@ class Predictor:
         """The answer to one reading, as `rows.values_of` gives it, measured at `ts`."""
         at = (ts - EPOCH_0) // _MICROSECOND
         with self._lock:
-            if self._encoded is not self._running.release:  # another runs than at the last reading
+            release = self._running.release
+            if self._encoded is not release:  # another runs than at the last reading
                 self._renew_encoder()
             # A release that fails on probation is put back, and the one before may treat the reading otherwise; both count it.
-            return self._predict(at, self._encoder.encode(values, ts)) or self.answer(values, ts)
+            return self._predict(release, at, self._encoder.encode(values, ts)) or self.answer(values, ts)
 
     def answer_many(self, many: Sequence[Values], times: Sequence[datetime]) -> list[Prediction]:
         """The answers to several, by one call of the runtime where that can be; on probation by one for each."""
         with self._lock:
             release = self._running.release
-            if release is None or self._running.slots.staged or not many:
+            if release is None or self._slots.staged or not many:
                 return list(map(self.answer, many, times))
             if self._encoded is not release:
                 self._renew_encoder()
@@ -75,10 +77,9 @@ class Predictor:
             schema = release.manifest.schema
         self._encoder, self._encoded = Encoder(schema, self._hash_key, self._tally), release
 
-    def _predict(self, at: int, inputs: Inputs) -> Prediction | None:
+    def _predict(self, release: Release | None, at: int, inputs: Inputs) -> Prediction | None:
         """The answer; None if the release failed over it, and another runs now."""
-        running, (row, kept, reason) = self._running, inputs
-        release = running.release
+        row, kept, reason = inputs
         if release is None or reason:
             return self._record_none(release, at, kept, reason or "there is no release yet")
         began = time.perf_counter()
@@ -87,11 +88,11 @@ class Predictor:
         except Exception as error:  # a runtime's errors have no common base, and none of them may stop the device
             reason = f"the model failed: {type(error).__name__}: {str(error)[:200]}"
             error.__traceback__ = None  # it holds the model in memory
-            return None if running.blame(reason) else self._record_none(release, at, kept, reason)
+            return None if self._running.blame(reason) else self._record_none(release, at, kept, reason)
         latency = (time.perf_counter() - began) * 1e6
-        if running.slots.staged:
-            running.observe(probabilities, latency)
-            if running.release is not release:  # put back: the committed one answers in its place
+        if self._slots.staged:
+            self._running.observe(probabilities, latency)
+            if self._running.release is not release:  # put back: the committed one answers in its place
                 return None
         return self._record(release, probabilities, latency, at, kept)
 
@@ -101,7 +102,9 @@ class Predictor:
         try:
             batch = iter(release.model.probabilities_many(rows) if rows else ())
         except Exception:  # it may be one of the rows: each by itself, and what fails then is said
-            return [found for at, inputs in zip(ats, many, strict=True) if (found := self._predict(at, inputs))]
+            return [
+                found for at, inputs in zip(ats, many, strict=True) if (found := self._predict(release, at, inputs))
+            ]
         latency = (time.perf_counter() - began) * 1e6 / max(1, len(rows))
         return [
             self._record_none(release, at, kept, reason)
