@@ -91,7 +91,6 @@ class Device:
 
         Raises:
             ConfigError: there is no device in `home`, or another process runs it.
-            DataError: its state cannot be opened.
         """
         with cls._held(home, read_settings(home), store, clock) as device:
             device._start()

@@ -173,10 +173,11 @@ def hold(home: Path) -> Iterator[None]:
 
 def _lock(home: Path) -> int:
     try:
-        descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        # The directory itself: a file of its own could not be made on a disk that is full or read-only.
+        descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise ConfigError(
-            f"{home / 'lock'} cannot be opened: {error.strerror}.", remedy="Run as the owner of the directory."
+            f"{home} cannot be opened: {error.strerror}.", remedy="Run as the owner of the directory."
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -15,7 +15,7 @@ Rules:
    all of the spool.
 5. A disk that fails stops nothing: what it does not take stays in memory and is tried again, ever less often. Over
    `BUFFERED` groups the buffer is thinned as rule 4 says, and what goes is counted in `shed` with the next group that is
-   written.
+   written. So it is from the start on if the file cannot be opened (`state.py`), which is then tried again with each group.
 6. A group or a batch whose content is damaged is set aside in a file of its own, and its events are counted in `shed`.
 7. What is said of the books is what a power cut would leave of them.
 """
@@ -75,13 +75,12 @@ class Spool:
         read_only: to look at it; nothing may be recorded or put.
 
     Raises:
-        DataError: the file cannot be opened.
+        DataError: read only: the file cannot be read.
     """
 
     def __init__(self, path: Path, section: DeviceSection, now: datetime, *, read_only: bool = False) -> None:
         self._section = section
         self._state = StateFile(path, now, read_only=read_only)
-        self.set_aside = self._state.set_aside
         self.fault = ""
         self._failures = 0
         self._buffer: list[Event] = []
@@ -97,6 +96,15 @@ class Spool:
         self._shedding, self._lots = False, new_lots()
         self._last_ts = int(self.get("last_ts", "-1"))
         self._bytes = self._stored_bytes()
+        if read_only:
+            self.fault = self._state.unwritable()
+        else:
+            self.flush()  # which says it, if the file could not be opened
+
+    @property
+    def set_aside(self) -> str:
+        """What was damaged on the disk, and where it is now; empty if nothing was."""
+        return self._state.set_aside
 
     @property
     def books(self) -> tuple[int, int, int]:
@@ -154,6 +162,9 @@ class Spool:
         """Write what is buffered; after it that survives a power cut. False if the disk fails: see `fault` and rule 5."""
         with self._state.lock:
             try:
+                if self._state.fault:
+                    self._state.reopen()
+                    self._bytes = self._stored_bytes()
                 if self._buffer or self._meta:
                     self._write(self._buffer[:])
                     self._keep_to_budget()
@@ -292,8 +303,9 @@ class Spool:
             _set(connection, {"shed": self.shed + events})
         self.shed += events
         self._bytes = self._stored_bytes()
-        self.set_aside = f"{events} events were damaged on the disk, set aside as {aside.name}, and declared shed"
-        logging.getLogger("edgeloop").warning("%s", self.set_aside)
+        said = f"{events} events were damaged on the disk, set aside as {aside.name}, and declared shed"
+        self._state.set_aside = said
+        logging.getLogger("edgeloop").warning("%s", said)
 
     def _keep_to_budget(self) -> None:
         """Rule 4, a portion of it."""

@@ -1,20 +1,25 @@
 """The one SQLite file of a device: opened, set aside when it is damaged, written all or nothing, by any thread.
 
 Rules:
-1. A damaged file is set aside and a new one begun with a higher epoch, so that no sequence number is ever used twice.
+1. A file that is damaged, or cannot even be read, is set aside and a new one begun with a higher epoch, so that no sequence number
+   is ever used twice. Where the disk does not let that be, it is so in memory, and on the disk once it can.
 2. All threads share one connection and take turns by `lock`, which is held for a disk's time and never for a network's.
 3. What the disk refuses is a `DataError`, and nothing of that transaction has happened.
 4. Looking (`read_only`) changes no file, and works beside a running device.
+5. What can be read and not opened for writing (the disk is full or read-only, the file another user's) is stood in for by what was
+   read, until `reopen` succeeds: the same epoch, the same numbers, and nothing is taken for written.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 from edgeloop.errors import DataError
@@ -33,6 +38,9 @@ CREATE TABLE IF NOT EXISTS cuts (seq INTEGER PRIMARY KEY);
 PATIENCE = 0.1
 """Seconds to wait for another process's lock. Only a backup can have one, and a prediction is not to wait for it."""
 
+LEAST_FREE = 64_000
+"""Bytes that a disk must have for SQLite to begin a log and the index of it."""
+
 
 class StateFile:
     """The file at `path`; beside it `epoch` remembers the epoch should the file be lost.
@@ -42,13 +50,19 @@ class StateFile:
         read_only: to look at it.
 
     Raises:
-        DataError: it cannot be opened; read only, also that it is damaged.
+        DataError: read only: it cannot be read, or is damaged.
     """
 
     def __init__(self, path: Path, now: datetime, *, read_only: bool = False) -> None:
         self.path, self.lock, self.set_aside = path, threading.RLock(), ""
-        with self._own_errors("opened"):
-            self._connection = self._look() if read_only else self._open(now)
+        self.fault = ""
+        """Why something stands in for the file; empty if nothing does."""
+        self._unreadable = False
+        if read_only:
+            with self._own_errors("read"):
+                self._connection = self._look()
+        else:
+            self._open(now)
 
     def rows(self, query: str, *parameters: object) -> list[Any]:
         """What a query finds. Raises `DataError`."""
@@ -59,6 +73,8 @@ class StateFile:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Everything done in it, or nothing. Raises `DataError`."""
         with self.lock, self._own_errors("written"):
+            if self.fault:
+                raise sqlite3.OperationalError(self.fault)
             connection = self._connection
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -68,6 +84,22 @@ class StateFile:
                 if connection.in_transaction:  # a full disk can have ended it already
                     connection.execute("ROLLBACK")
 
+    def reopen(self) -> None:
+        """Open the file in the place of what stands in for it. Raises `DataError`, and all is as before."""
+        with self.lock, self._own_errors("opened"):
+            if self._unreadable:
+                self._move_away()
+            connection = self._connect()
+            self._connection.close()
+            self._connection, self.fault = connection, ""
+
+    def unwritable(self) -> str:
+        """Why nothing can be written here, as far as looking tells; empty if nothing speaks against it."""
+        if self.path.exists() and not os.access(self.path, os.W_OK):
+            return f"{self.path} cannot be written: it is read-only, or another user's."
+        free = disk_usage(self.path.parent).free
+        return f"{self.path} cannot be written: {free} bytes of the disk are free." if free < LEAST_FREE else ""
+
     def close(self) -> None:
         """Close; whoever still uses it gets a `DataError`."""
         with self.lock:
@@ -75,24 +107,33 @@ class StateFile:
 
     def _look(self) -> sqlite3.Connection:
         if not self.path.exists():
-            connection = sqlite3.connect(":memory:")
-            connection.executescript(_TABLES + "INSERT INTO meta VALUES ('epoch', '0');")
-            return connection
-        # Without a write-ahead log nobody is at work, and SQLite would begin one only to look.
-        idle = not self.path.with_name(self.path.name + "-wal").exists()
-        uri = f"{self.path.absolute().as_uri()}?mode=ro{'&immutable=1' if idle else ''}"
-        return sqlite3.connect(uri, timeout=PATIENCE, isolation_level=None, uri=True, check_same_thread=False)
-
-    def _open(self, now: datetime) -> sqlite3.Connection:
+            return _stand_in({"epoch": "0"})
+        connection = self._read_only()
         try:
-            return self._connect(now)
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError as error:
-            self._move_away(error)
-            return self._connect(now)
+            connection.execute("SELECT 1 FROM meta")
+        except sqlite3.OperationalError:  # after a crash on a disk that is read-only now, say
+            connection.close()
+            return _stand_in(self._kept())
+        return connection
 
-    def _connect(self, now: datetime) -> sqlite3.Connection:
+    def _open(self, now: datetime) -> None:
+        self._epoch = self._next_epoch(now)
+        try:
+            self._connection = self._connect()
+            return
+        except (sqlite3.DatabaseError, OSError) as error:
+            self.fault = str(error)
+        try:
+            kept = self._kept()
+            self._epoch = int(kept["epoch"])
+            self._connection = _stand_in(kept)
+        except (sqlite3.DatabaseError, KeyError):
+            self._connection = _stand_in({"epoch": str(self._epoch)})
+            self._unreadable = self.path.exists() and self.path.stat().st_size > 0  # not of a start on a full disk
+            with contextlib.suppress(DataError):
+                self.reopen()
+
+    def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -101,32 +142,54 @@ class StateFile:
             if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("its pages are inconsistent")
             connection.executescript(_TABLES)
+            connection.execute("DELETE FROM meta WHERE FALSE")  # which a file that cannot be written refuses
             if "events" not in {column[1] for column in connection.execute("PRAGMA table_info(groups)")}:  # older
                 connection.execute("ALTER TABLE groups ADD COLUMN events INTEGER NOT NULL DEFAULT 0")
             if connection.execute("SELECT 1 FROM meta WHERE key = 'epoch'").fetchone() is None:
-                connection.execute("INSERT INTO meta VALUES ('epoch', ?)", (str(self._new_epoch(now)),))
-        except sqlite3.DatabaseError:
+                self._mark_epoch()
+                connection.execute("INSERT INTO meta VALUES ('epoch', ?)", (str(self._epoch),))
+        except (sqlite3.DatabaseError, OSError):
             connection.close()
             raise
         return connection
 
-    def _new_epoch(self, now: datetime) -> int:
+    def _kept(self) -> dict[str, str]:
+        """The values in the file, read without a lock and without SQLite's index of its log, for which there may be no room."""
+        with contextlib.closing(self._read_only("&vfs=unix-none")) as connection:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                raise sqlite3.DatabaseError("its pages are inconsistent")
+            return dict(connection.execute("SELECT key, value FROM meta"))
+
+    def _read_only(self, how: str = "") -> sqlite3.Connection:
+        # Without a write-ahead log nobody is at work, and SQLite would begin one only to look.
+        idle = not self.path.with_name(self.path.name + "-wal").exists()
+        uri = f"{self.path.absolute().as_uri()}?mode=ro{how}{'&immutable=1' if idle else ''}"
+        return sqlite3.connect(uri, timeout=PATIENCE, isolation_level=None, uri=True, check_same_thread=False)
+
+    def _next_epoch(self, now: datetime) -> int:
         # Hours since 1970, so that it rises even if this whole directory was lost; one more than the last one known, so
         # that it rises even if the clock went back.
-        marker = self.path.with_name("epoch")
         epoch = max(1, int(now.timestamp() // 3600))
         with contextlib.suppress(OSError, ValueError):
-            epoch = max(int(marker.read_text()) + 1, epoch)
-        marker.write_text(str(epoch))
+            epoch = max(int(self.path.with_name("epoch").read_text()) + 1, epoch)
         return epoch
 
-    def _move_away(self, error: sqlite3.DatabaseError) -> None:
+    def _mark_epoch(self) -> None:
+        part = self.path.with_name("epoch.part")  # a full disk takes the new one not, and is not to take the old one
+        part.write_text(str(self._epoch))
+        part.replace(self.path.with_name("epoch"))
+
+    def _move_away(self) -> None:
         number = len(list(self.path.parent.glob(f"{self.path.name}.damaged-*"))) + 1
         for suffix in ("", "-wal", "-shm"):
             file = self.path.with_name(self.path.name + suffix)
             if file.exists():
                 file.rename(self.path.with_name(f"{self.path.name}.damaged-{number}{suffix}"))
-        self.set_aside = f"the spool was damaged ({error}) and set aside as {self.path.name}.damaged-{number}"
+        self._unreadable = False
+        self.set_aside = (
+            f"the spool could not be read ({self.fault}) and was set aside as {self.path.name}.damaged-{number}"
+        )
 
     @contextlib.contextmanager
     def _own_errors(self, done: str) -> Iterator[None]:
@@ -140,3 +203,11 @@ class StateFile:
             raise DataError(
                 f"{self.path} cannot be {done}: {error}.", remedy="If it is damaged, the next run sets it aside."
             ) from error
+
+
+def _stand_in(kept: dict[str, str]) -> sqlite3.Connection:
+    """A state in memory with these values; no events."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.executescript(_TABLES)
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", kept.items())
+    return connection
