@@ -130,6 +130,8 @@ def _read_columns(content: bytes, expected: pa.Schema, text: tuple[str, ...]) ->
             raise DataError(f"its column {field.name} is {found}, expected {field.type}.")
     with _blamed_on_the_file():
         table = file.read()
+        if table.num_rows != file.metadata.num_rows:
+            raise DataError(f"it has {table.num_rows} rows and says that it has {file.metadata.num_rows}.")
         _demand_short_text(table, text)
         table = table.cast(expected)
         table.validate(full=True)  # text is UTF-8
