@@ -33,9 +33,10 @@ def json_lines(events: Sequence[Event], content: bytes, schema: FeatureSchema) -
     words = {k.decode(): v.decode() for k, v in pq.read_metadata(pa.BufferReader(content)).metadata.items()}
     lines = [words]
     for e in events:
-        latency = None if e.latency_us is None else float(f"{e.latency_us:.3g}")
+        latency = None if e.latency_us is None else round(float(f"{e.latency_us:.3g}"), 1)
         line = {"seq": e.seq, "ts": e.ts, "release": e.release, "prediction": e.prediction}
-        line |= {"confidence": plain(e.confidence), "latency_us": latency, "weight": e.weight}
+        confidence = None if e.confidence is None else round(e.confidence, 4)
+        line |= {"confidence": confidence, "latency_us": latency, "weight": e.weight}
         lines.append(line | dict(zip(schema.names, map(plain, e.inputs), strict=True)))
     return "\n".join(map(json.dumps, lines)).encode()
 

@@ -59,9 +59,9 @@ def seal_aggregates(
     """
     words = {
         **describe(settings, epoch, shed, now),
-        "edgeloop.kind": AGGREGATES,
-        "edgeloop.events": str(len(events)),
-        "edgeloop.last_seq": str(events[-1].seq),
+        "kind": AGGREGATES,
+        "events": str(len(events)),
+        "last_seq": str(events[-1].seq),
     }
     rows = list(aggregate(events, settings.schema, settings.privacy.min_events))
     content = write_parquet(_columns(rows), words)
@@ -130,12 +130,12 @@ def _columns(rows: Sequence[Aggregate]) -> list[Column]:
     """The columns of `edgeloop.events.AGGREGATE_FIELDS`, which are said in Arrow and so not for a device."""
     hour, until, release, measure, value, events, weight, sketch = zip(*rows, strict=True)
     return [
-        Column("hour", "time", hour, nullable=False),
-        Column("until", "time", until, nullable=False),
+        Column("hour", "time", hour),
+        Column("until", "time", until),
         Column("release", "text", release),
-        Column("measure", "text", measure, nullable=False),
+        Column("measure", "text", measure),
         Column("value", "text", value),
-        Column("events", "int64", events, nullable=False),
-        Column("weight", "int64", weight, nullable=False),
+        Column("events", "int64", events),
+        Column("weight", "int64", weight),
         Column("sketch", "bytes", sketch),
     ]

@@ -29,32 +29,37 @@ def describe(settings: DeviceSettings, epoch: int, shed: int, now: datetime) -> 
     """What a batch, of whichever kind, says of itself in its metadata."""
     return {
         "edgeloop.schema": str(EVENT_SCHEMA),
-        "edgeloop.loop": settings.loop,
-        "edgeloop.device": settings.device,
-        "edgeloop.epoch": str(epoch),
-        "edgeloop.features": settings.schema.digest,
-        "edgeloop.shed": str(shed),
-        "edgeloop.sealed_at": now.isoformat(),
+        "loop": settings.loop,
+        "device": settings.device,
+        "epoch": str(epoch),
+        "features": settings.schema.digest,
+        "shed": str(shed),
+        "sealed_at": now.isoformat(),
     }
 
 
 def _columns(events: Sequence[Event], features: FeatureSchema) -> list[Column]:
     """The columns of `edgeloop.events.batch_schema`, which is said in Arrow and so not for a device."""
     return [
-        Column("seq", "int64", [e.seq for e in events], nullable=False),
-        Column("ts", "time", [e.ts for e in events], nullable=False),
+        Column("seq", "int64", [e.seq for e in events]),
+        Column("ts", "time", [e.ts for e in events]),
         Column("release", "text", [e.release for e in events]),
         Column("prediction", "text", [e.prediction for e in events]),
-        Column("confidence", "float32", [e.confidence for e in events]),
-        Column("latency_us", "float32", [_rounded(e.latency_us) for e in events]),
-        Column("weight", "float32", [e.weight for e in events], nullable=False),
+        Column("confidence", "float32", [_rounded(e.confidence, 4) for e in events]),
+        Column("latency_us", "float32", [_rounded(_measured(e.latency_us), 1) for e in events]),
+        Column("weight", "float32", [e.weight for e in events]),
         *(Column(name, "float32", [_present(e.inputs[i]) for e in events]) for i, name in enumerate(features.columns)),
     ]
 
 
-def _rounded(latency: float | None) -> float | None:
+def _measured(latency: float | None) -> float | None:
     """To three digits: what is behind them is noise, and noise is what a batch is made of."""
     return None if latency is None else float(f"{latency:.3g}")
+
+
+def _rounded(value: float | None, decimals: int) -> float | None:
+    """To so many decimals; what is finer no reader asks for."""
+    return None if value is None else round(value, decimals)
 
 
 def _present(value: float | None) -> float | None:

@@ -17,7 +17,7 @@ import msgspec
 
 from edgeloop.errors import ConfigError
 
-EVENT_SCHEMA = 1
+EVENT_SCHEMA = 2
 """Version of the event columns in a batch (docs/formats.md)."""
 
 LARGEST = 3.4028234663852886e38

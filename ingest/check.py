@@ -65,8 +65,8 @@ def check_batch(path: str, content: bytes, config: LoopConfig, now: datetime) ->
         rows=rows,
         sha256=name.sha256,
         bytes=len(content),
-        shed=_whole(words, "edgeloop.shed"),
-        sealed_at=_time(words, "edgeloop.sealed_at"),
+        shed=_whole(words, "shed"),
+        sealed_at=_time(words, "sealed_at"),
         kind=kind,
     )
 
@@ -75,7 +75,7 @@ def _judge(
     content: bytes, words: dict[str, str], config: LoopConfig, name: BatchName, now: datetime
 ) -> tuple[str, int, int]:
     """The batch's kind, how many events it stands for, and the last sequence number of them."""
-    kind = words.get("edgeloop.kind", EVENTS)
+    kind = words.get("kind", EVENTS)
     if kind == EVENTS:
         rows = read_batch(content, config)
         return kind, rows.num_rows, _check_rows(rows, config, name, now)
@@ -87,7 +87,7 @@ def _judge(
 def _check_aggregates(
     content: bytes, words: dict[str, str], config: LoopConfig, name: BatchName, now: datetime
 ) -> tuple[int, int]:
-    events, last = _whole(words, "edgeloop.events"), _whole(words, "edgeloop.last_seq")
+    events, last = _whole(words, "events"), _whole(words, "last_seq")
     if not 1 <= events <= MAX_ROWS or not 1 <= name.seq <= last - events + 1 or last > HIGHEST_SEQ:
         raise DataError(f"it says that it is of {events} events from {name.seq} to {last}.")
     rows = read_aggregates(content)
@@ -133,9 +133,18 @@ def _read_columns(content: bytes, expected: pa.Schema, text: tuple[str, ...]) ->
         if table.num_rows != file.metadata.num_rows:
             raise DataError(f"it has {table.num_rows} rows and says that it has {file.metadata.num_rows}.")
         _demand_short_text(table, text)
-        table = table.cast(expected)
+        table = _through_float64(table, expected).cast(expected)
         table.validate(full=True)  # text is UTF-8
         return table
+
+
+def _through_float64(table: pa.Table, expected: pa.Schema) -> pa.Table:
+    # A device writes 18.1 as 181 tenths. From there straight to float32 is by arithmetic of that width, whose last digit is another one.
+    fields = [
+        field.with_type(pa.float64()) if pa.types.is_decimal(field.type) and pa.types.is_float32(wanted.type) else field
+        for field, wanted in zip(table.schema, expected, strict=True)
+    ]
+    return table.cast(pa.schema(fields))
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -223,27 +232,29 @@ def _open(content: bytes, read_dictionary: tuple[str, ...] = ()) -> pq.ParquetFi
 
 
 def _read_words(file: pq.ParquetFile) -> dict[str, str]:
-    found = file.metadata.metadata or {}
-    return {key.decode(errors="replace"): value.decode(errors="replace") for key, value in found.items()}
+    """What the file says of itself, without the prefix that all keys had in version 1."""
+    found = {
+        key.decode(errors="replace"): value.decode(errors="replace")
+        for key, value in (file.metadata.metadata or {}).items()
+    }
+    return {key.removeprefix("edgeloop."): value for key, value in found.items()}
 
 
 def _check_words(words: dict[str, str], config: LoopConfig, device: str, name: BatchName) -> None:
-    if _whole(words, "edgeloop.schema") > EVENT_SCHEMA:
+    if _whole(words, "schema") > EVENT_SCHEMA:
         raise DataError(
-            f"it is of event schema {words['edgeloop.schema']}, this centre reads up to {EVENT_SCHEMA}.",
+            f"it is of event schema {words['schema']}, this centre reads up to {EVENT_SCHEMA}.",
             remedy="Upgrade the centre.",
         )
     expected = {
-        "edgeloop.loop": config.name,
-        "edgeloop.device": device,
-        "edgeloop.epoch": str(name.epoch),
-        "edgeloop.features": config.schema().digest,
+        "loop": config.name,
+        "device": device,
+        "epoch": str(name.epoch),
+        "features": config.schema().digest,
     }
     for key, wanted in expected.items():
         if words.get(key) != wanted:
-            raise DataError(
-                f"its {key.removeprefix('edgeloop.')} is {words.get(key, 'missing')[:80]!r}, expected {wanted!r}."
-            )
+            raise DataError(f"its {key} is {words.get(key, 'missing')[:80]!r}, expected {wanted!r}.")
 
 
 def _check_rows(table: pa.Table, config: LoopConfig, name: BatchName, now: datetime) -> int:
@@ -298,7 +309,7 @@ def _say_time(micros: int) -> str:
 def _whole(words: dict[str, str], key: str) -> int:
     text = words.get(key, "")
     if not text.isascii() or not text.isdigit() or len(text) > 15:
-        raise DataError(f"its {key.removeprefix('edgeloop.')} is {text[:20]!r}, not a whole number.")
+        raise DataError(f"its {key} is {text[:20]!r}, not a whole number.")
     return int(text)
 
 
@@ -306,7 +317,7 @@ def _time(words: dict[str, str], key: str) -> datetime:
     try:
         found = datetime.fromisoformat(words.get(key, ""))
     except ValueError as error:
-        raise DataError(f"its {key.removeprefix('edgeloop.')} is no time.") from error
+        raise DataError(f"its {key} is no time.") from error
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

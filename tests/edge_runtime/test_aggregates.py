@@ -110,7 +110,7 @@ def test_a_device_ships_an_hour_when_it_is_over_and_its_books_balance(site: Site
         pq.read_metadata(pa.BufferReader(site.store.read(entry.path))).metadata
         for entry in sorted(site.store.list(site.config.layout.inbox), key=lambda e: e.path)
     ]
-    assert [(w[b"edgeloop.kind"], w[b"edgeloop.events"], w[b"edgeloop.last_seq"]) for w in words] == [
+    assert [(w[b"kind"], w[b"events"], w[b"last_seq"]) for w in words] == [
         (b"aggregates", b"15", b"15"),
         (b"aggregates", b"15", b"30"),
     ]

@@ -24,17 +24,29 @@ SETTINGS = DeviceSettings(
 ROOT = Path(__file__).parents[2]
 
 
+NARROW = {"confidence": pa.decimal128(9, 4), "latency_us": pa.int32(), "weight": pa.int32(), "f_a": pa.decimal128(9, 1)}
+"""What has few decimals is written as a decimal, and as a whole number if it has none."""
+
+
 def test_the_columns_are_those_that_the_centre_expects() -> None:
-    batch = seal_batch([Event(1, 0, None, None, None, None, [1.0, float("nan")])], SETTINGS, 7, 0, START)
-    assert pq.read_schema(pa.BufferReader(batch.content)).remove_metadata() == batch_schema(SETTINGS.schema)
+    events = [Event(i, i, "f" * 64, "good", 1 / i, 1e7 / i, [i / 10, i / 3]) for i in range(1, 100)]
+    found = pq.read_schema(pa.BufferReader(seal_batch(events, SETTINGS, 7, 0, START).content))
+    expected = batch_schema(SETTINGS.schema)
+    assert found.names == expected.names
+    assert found.types == [NARROW.get(field.name, field.type) for field in expected]
 
 
-def test_latency_has_three_digits_and_no_input_is_rounded() -> None:
-    events = [Event(1, 0, "f" * 64, "good", 0.123456789, 12345.678, [1.23456789, 2.0])]
+def test_latency_has_three_digits_a_confidence_four_decimals_and_no_input_is_rounded() -> None:
+    events = [
+        Event(1, 0, "f" * 64, "good", 0.123456789, 12345.678, [1.23456789, 2.0]),
+        Event(2, 0, "f" * 64, "good", 0.99996, 4.5678, [-0.0, 2.0]),
+    ]
     table = pq.read_table(pa.BufferReader(seal_batch(events, SETTINGS, 7, 0, START).content))
-    exact = pa.array([0.123456789, 1.23456789], pa.float32()).to_pylist()
-    assert [*table["confidence"].to_pylist(), *table["f_a"].to_pylist()] == exact
-    assert table["latency_us"].to_pylist() == [12300.0]
+    assert table["confidence"].to_pylist() == pa.array([0.1235, 1], pa.float32()).to_pylist()
+    assert table["latency_us"].to_pylist() == pa.array([12300, 4.6], pa.float32()).to_pylist()
+    assert list(map(str, table["f_a"].to_pylist())) == list(
+        map(str, pa.array([1.23456789, -0.0], pa.float32()).to_pylist())
+    )
 
 
 DEVICE = """

@@ -54,10 +54,10 @@ def _sealed(
 def rewrite(
     site: Site, content: bytes, change: object = None, words: dict[str, str] | None = None, first: int = 1
 ) -> tuple[str, bytes]:
-    """The batch with its table or its words changed, and a name that fits the new bytes."""
+    """The batch with its table or its words changed, which it says as version 1 did, and a name that fits the new bytes."""
     file = pq.ParquetFile(pa.BufferReader(content))
     table = file.read()
-    kept = {k.decode(): v.decode() for k, v in file.metadata.metadata.items() if k.startswith(b"edgeloop")}
+    kept = {f"edgeloop.{k.decode().removeprefix('edgeloop.')}": v.decode() for k, v in file.metadata.metadata.items()}
     table = (change(table) if callable(change) else table).replace_schema_metadata(None)
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, table.schema) as writer:

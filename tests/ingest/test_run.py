@@ -93,7 +93,7 @@ def hostile(site: Site) -> dict[str, Callable[[], tuple[str, bytes]]]:
         "loop is 'other'": bent(loop="other"),
         "epoch is '8'": bent(epoch="8"),
         "features is": bent(features="0" * 64),
-        "event schema 2": bent(schema="2"),
+        "event schema 3": bent(schema="3"),
         "schema is ''": bent(schema=""),
         "shed is '-1'": bent(shed="-1"),
         "sealed_at is no time": bent(sealed_at="yesterday"),

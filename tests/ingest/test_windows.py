@@ -62,7 +62,7 @@ def hostile(site: Site) -> dict[str, Callable[[], tuple[str, bytes]]]:
     return {
         "of kind 'rumours'": bent(kind="rumours"),
         "not there or nested": bent(kind="events"),
-        "event schema 2": bent(schema="2"),
+        "event schema 3": bent(schema="3"),
         "events is ''": bent(events=""),
         "last_seq is '-1'": bent(last_seq="-1"),
         "of 0 events from 1": bent(events="0"),
