@@ -3,6 +3,8 @@
 A policy names no device: `${aws:username}` holds each to what bears its own name, so a loop has one policy for any number of
 devices. A device may write into its inbox and its status, and read the releases: no listing, no delete, nothing of another.
 
+What a device gets itself from MinIO, such as temporary credentials, ends with its secret.
+
 That an inbox is create-only is the device's habit and not the server's rule (MinIO has no condition for it): whoever has a
 device's credentials can overwrite that device's batches that wait. A name holds the digest of its bytes, so that is noticed.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,34 +45,50 @@ class Access:
             )
         policy, policies = policy_name(self._bucket, self._prefix, loop), self.policies_of(device)
         with own_errors():
-            self._admin.policy_add(policy_name=policy, policy=device_policy(self._bucket, self._prefix, loop))
+            self._admin.policy_add(policy_name=policy, policy=minio_policy(self._bucket, self._prefix, loop))
             self._admin.user_add(access_key=device, secret_key=secret)
             if policy not in policies:
                 self._admin.attach_policy(policies=[policy], user=device)
 
     def rotate(self, device: str, secret: str) -> None:
-        """A new secret for an enrolled device; the old one is worth nothing from now on. Raises `NotFound`."""
-        if not self.policies_of(device):
+        """A new secret for an enrolled device; the old one, and what was got with it, is worth nothing from now on. Raises `NotFound`."""
+        if self._user(device) is None:
             raise _stranger(device)
         with own_errors():
             self._admin.user_add(access_key=device, secret_key=secret)
+            self._end_what_it_made(device)
 
     def revoke(self, device: str) -> None:
-        """Remove the user: its credentials are worth nothing from now on. Raises `NotFound`."""
-        try:
-            with own_errors():
-                self._admin.user_remove(access_key=device)
-        except NotFound as error:
-            raise _stranger(device) from error
+        """Remove the user: its credentials, and what was got with them, are worth nothing from now on. Raises `NotFound`."""
+        # Temporary credentials outlive a user, and would serve again once there is another of its name.
+        self.rotate(device, new_secret())
+        with own_errors():
+            self._admin.user_remove(access_key=device)
+
+    def _end_what_it_made(self, device: str) -> None:
+        # Every user of MinIO can get itself temporary credentials, and could get access keys while its policy did not deny that.
+        every = {"user": device, "fullRevoke": "true"}
+        self._admin._url_open(method="POST", command=_Command.REVOKE_TOKENS, query_params=every)  # type: ignore[arg-type]
+        keys = msgspec.json.decode(self._admin.list_service_account(user=device))["accounts"]
+        for key in keys or ():
+            self._admin.delete_service_account(access_key=key["accessKey"])
 
     def policies_of(self, device: str) -> list[str]:
         """The policies of an enrolled device; none if it is not."""
+        return [name for name in (self._user(device) or {}).get("policyName", "").split(",") if name]
+
+    def _user(self, device: str) -> dict[str, str] | None:
         try:
             with own_errors():
-                found = msgspec.json.decode(self._admin.user_info(access_key=device))
+                return msgspec.json.decode(self._admin.user_info(access_key=device))  # type: ignore[no-any-return]
         except NotFound:
-            return []
-        return [name for name in found.get("policyName", "").split(",") if name]
+            return None
+
+
+class _Command(Enum):
+    """What the client has no method for."""
+
+    REVOKE_TOKENS = "revoke-tokens/builtin"
 
 
 def new_secret() -> str:
@@ -82,8 +101,14 @@ def policy_name(bucket: str, prefix: str, loop: str) -> str:
     return f"edgeloop-{loop}@{'='.join((bucket, *prefix.split('/'))).rstrip('=')}"
 
 
+def minio_policy(bucket: str, prefix: str, loop: str) -> dict[str, Any]:
+    """`device_policy`, and none of MinIO's administration: without a word on it, a user may give itself access keys and another secret."""
+    policy = device_policy(bucket, prefix, loop)
+    return {**policy, "Statement": [*policy["Statement"], {"Effect": "Deny", "Action": ["admin:*"]}]}
+
+
 def device_policy(bucket: str, prefix: str, loop: str) -> dict[str, Any]:
-    """What a device of `loop` may do, as an IAM policy for MinIO; for AWS's IAM users it is the same.
+    """What a device of `loop` may do, as an IAM policy: for AWS's users, and any S3 that knows them.
 
     Args:
         prefix: of the store in the bucket, without slashes at its ends; may be empty.

@@ -22,7 +22,7 @@ from minio.lifecycleconfig import AbortIncompleteMultipartUpload, Expiration, No
 
 from edgeloop.errors import EdgeloopError
 from edgeloop.layout import RELEASE_METADATA, RELEASE_TARGETS, Layout
-from fleet.access import device_policy, policy_name
+from fleet.access import minio_policy, policy_name
 from fleet.bucket import Bucket, Denied, Unsupported
 
 KEEP = timedelta(days=30)
@@ -70,7 +70,7 @@ def items(bucket: str, prefix: str, loops: tuple[str, ...] = (), quota: int | No
             Item(
                 "policy",
                 policy_name(bucket, prefix, loop),
-                device_policy(bucket, prefix, loop),
+                minio_policy(bucket, prefix, loop),
                 f"what a device of {loop} may do",
             )
             for loop in loops

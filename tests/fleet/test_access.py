@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+import msgspec
 import pytest
+from minio import Minio, MinioAdmin
+from minio.credentials import AssumeRoleProvider, Provider, StaticProvider
+from minio.error import MinioAdminException, S3Error
 
 from edgeloop.errors import AlreadyExists, ConfigError, EdgeloopError, NotFound, StoreError
 from edgeloop.store import Store, open_store
-from fleet.access import Access, new_secret, open_access
+from fleet.access import Access, device_policy, new_secret, open_access, policy_name
 
 INBOX, STATUS = "loops/pump/inbox", "loops/pump/status"
 
@@ -89,6 +95,55 @@ def test_credentials_end_with_rotation_and_revocation(access: Access, monkeypatc
     with pytest.raises(NotFound, match="not enrolled"):
         access.rotate("dev-9", secret)
     enrolled(access, "dev-9", monkeypatch).create(f"{INBOX}/dev-9/4", b"4")
+
+
+def test_nothing_that_a_stolen_secret_got_itself_outlives_it(access: Access, minio: dict[str, str]) -> None:
+    """A user of MinIO can get itself temporary credentials, and no policy keeps it from that."""
+    for end in (lambda: access.rotate("dev-8", new_secret()), lambda: access.revoke("dev-8")):
+        stolen = new_secret()
+        access.enrol("dev-8", "pump", stolen)
+        thief = StaticProvider("dev-8", stolen)
+        with pytest.raises(MinioAdminException, match="AccessDenied"):
+            administration(minio, thief).add_service_account()
+        with pytest.raises(MinioAdminException, match="AccessDenied"):
+            administration(minio, thief).user_add(access_key="dev-8", secret_key=new_secret())
+        temporary = AssumeRoleProvider(
+            sts_endpoint=minio["AWS_ENDPOINT_URL"], access_key="dev-8", secret_key=stolen
+        ).retrieve()
+        provider = StaticProvider(temporary.access_key, temporary.secret_key, temporary.session_token)
+        assert may_read(minio, provider)
+        end()
+        assert not may_read(minio, provider)
+        access.enrol("dev-8", "pump", new_secret())
+        assert not may_read(minio, provider)
+
+
+def test_an_access_key_from_when_a_policy_allowed_it_ends_with_rotation(access: Access, minio: dict[str, str]) -> None:
+    stolen, root = new_secret(), StaticProvider(minio["AWS_ACCESS_KEY_ID"], minio["AWS_SECRET_ACCESS_KEY"])
+    access.enrol("dev-7", "pump", stolen)
+    older = device_policy("edgeloop", "plant", "pump")
+    administration(minio, root).policy_add(policy_name=policy_name("edgeloop", "plant", "pump"), policy=older)
+    made = administration(minio, StaticProvider("dev-7", stolen)).add_service_account()
+    key = msgspec.json.decode(made)["credentials"]
+    provider = StaticProvider(key["accessKey"], key["secretKey"])
+    assert may_read(minio, provider)
+    access.rotate("dev-7", new_secret())
+    assert not may_read(minio, provider)
+
+
+def administration(minio: dict[str, str], provider: Provider) -> MinioAdmin:
+    return MinioAdmin(endpoint=urlsplit(minio["AWS_ENDPOINT_URL"]).netloc, credentials=provider, secure=False)
+
+
+def may_read(minio: dict[str, str], provider: Provider) -> bool:
+    """Whether the releases are open to whoever has these credentials."""
+    open_store("s3://edgeloop/plant").replace("releases/metadata/a.json", b"signed")
+    address = urlsplit(minio["AWS_ENDPOINT_URL"]).netloc
+    client = Minio(endpoint=address, region="us-east-1", credentials=provider, secure=False)
+    try:
+        return client.get_object(bucket_name="edgeloop", object_name="plant/releases/metadata/a.json").data == b"signed"
+    except S3Error:
+        return False
 
 
 @pytest.mark.parametrize("device", ["ab", "../x", "a/b", "${aws:username}", "*", ""])
