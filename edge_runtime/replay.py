@@ -13,7 +13,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -24,9 +25,11 @@ import pyarrow.parquet as pq
 
 from edge_runtime.device import Device
 from edgeloop.clock import SimulatedClock
-from edgeloop.errors import EdgeloopError
+from edgeloop.errors import EdgeloopError, StoreError
 
 ROWS = 4096
+PATIENCE = 60.0
+"""Seconds of real time that a store may be away at a tick without the device missing it."""
 
 
 class Replay:
@@ -45,7 +48,7 @@ class Replay:
         """Live until `until`: poll at `now`, predict every reading before `until`, then ship and report; the status as JSON."""
         self._clock.now = now
         if online:
-            self._device.poll()
+            _until_done(self._poll)
         device, clock = self._device, self._clock
         while self._next is not None and self._next[0] < until:
             ts, reading = self._next
@@ -56,9 +59,27 @@ class Replay:
         device.flush()
         if online:
             for step in (device.ship, device.report):
-                with contextlib.suppress(EdgeloopError):
-                    step()
+                _until_done(step)
         return msgspec.Raw(device.status().encode())
+
+    def _poll(self) -> None:
+        self._device.poll()
+        update = self._device.status().update
+        if update.state == "no-store":
+            raise StoreError(update.reason)
+
+
+def _until_done(step: Callable[[], None]) -> None:
+    """Do `step` again while the store is away, as a device does between two ticks, which are days apart."""
+    end = time.monotonic() + PATIENCE
+    with contextlib.suppress(EdgeloopError):
+        while True:
+            try:
+                return step()
+            except StoreError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
 
 
 def _read(path: Path, after: datetime | None) -> Iterator[tuple[datetime, Mapping[str, Any]]]:

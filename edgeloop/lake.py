@@ -6,6 +6,8 @@ shared between processes. Centre only.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
 
+from edgeloop.errors import StoreError
 from edgeloop.layout import Layout
 from edgeloop.store import Store
 
@@ -37,9 +41,10 @@ class Lake:
     def table(self, name: str, version: int | None = None) -> DeltaTable | None:
         """The table, at `version` if given; None if it has not been written yet."""
         uri, options = self.location(name)
-        if not DeltaTable.is_deltatable(uri, options or None):
-            return None
-        return DeltaTable(uri, version=version, storage_options=options or None)
+        with own_errors(name):
+            if not DeltaTable.is_deltatable(uri, options or None):
+                return None
+            return DeltaTable(uri, version=version, storage_options=options or None)
 
     def version(self, name: str) -> int:
         """The newest version of the table, -1 if it has not been written yet."""
@@ -51,21 +56,23 @@ class Lake:
         if (found := self.table(name)) is not None:
             return found
         uri, options = self.location(name)
-        return DeltaTable.create(
-            uri,
-            schema,
-            mode="ignore",
-            partition_by=partition_by,
-            storage_options=options or None,
-            configuration=TABLE_SETTINGS,
-        )
+        with own_errors(name):
+            return DeltaTable.create(
+                uri,
+                schema,
+                mode="ignore",
+                partition_by=partition_by,
+                storage_options=options or None,
+                configuration=TABLE_SETTINGS,
+            )
 
     def overwrite(
         self, name: str, rows: pa.Table, predicate: str | None = None, partition_by: list[str] | None = None
     ) -> int:
         """Replace the rows that match `predicate` (all, if None) by `rows`; return the new version."""
         table = self.ensure(name, rows.schema, partition_by)
-        write_deltalake(table, rows, mode="overwrite", predicate=predicate)
+        with own_errors(name):
+            write_deltalake(table, rows, mode="overwrite", predicate=predicate)
         return table.version()
 
     def append(
@@ -73,7 +80,8 @@ class Lake:
     ) -> int:
         """Add rows; return the new version."""
         table = self.ensure(name, rows.schema, partition_by)
-        write_deltalake(table, rows, mode="append", commit_properties=commit)
+        with own_errors(name):
+            write_deltalake(table, rows, mode="append", commit_properties=commit)
         return table.version()
 
     def connect(self, **versions: int | None) -> duckdb.DuckDBPyConnection:
@@ -102,6 +110,18 @@ class Lake:
         known = {_file_name(uri) for uri in old.file_uris()} if old else set()
         fragments = [f for f in rows.get_fragments() if _file_name(f.path) not in known]
         return ds.FileSystemDataset(fragments, rows.schema, rows.format, rows.filesystem)
+
+
+@contextmanager
+def own_errors(table: str) -> Iterator[None]:
+    """Turn deltalake's errors into ours: a store that fails is an `OSError` to it."""
+    try:
+        yield
+    except (OSError, DeltaError) as error:
+        reason = str(error).partition("\n")[0]
+        raise StoreError(
+            f"table {table} could not be read or written: {reason}.", remedy="Check that the store is up; run it again."
+        ) from error
 
 
 def _file_name(uri: str) -> str:

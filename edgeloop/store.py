@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -32,7 +32,7 @@ from obstore.store import LocalStore, MemoryStore, S3Store
 from edgeloop.errors import AlreadyExists, ConfigError, NotFound, PreconditionFailed, StoreError
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, GetResult
+    from obstore import GetOptions, GetResult, UpdateVersion
     from obstore.store import RetryConfig
 
 DEADLINE = timedelta(seconds=60)
@@ -40,6 +40,9 @@ DEADLINE = timedelta(seconds=60)
 
 CONNECT = timedelta(seconds=5)
 """For the name of a store to be looked up and a connection to it made, of a request's deadline."""
+
+WAITING = {"max_retries": str(2**31), "retry_timeout": f"{DEADLINE.total_seconds():.0f}s"}
+"""What has deltalake wait for a store that is away; without, it tries ten times, in a second or two."""
 
 _NOT_IN_A_DIRECTORY = frozenset("%[]\\^|")
 """deltalake takes a directory's path for a URL and does not escape these (1.6.6); all others were tried and work."""
@@ -77,15 +80,22 @@ class Store:
     Paths are relative, with `/` between their parts. Every method may raise `StoreError`.
     """
 
-    def __init__(self, backend: LocalStore | MemoryStore | S3Store, url: str, directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        backend: LocalStore | MemoryStore | S3Store,
+        url: str,
+        directory: Path | None = None,
+        *,
+        waits: bool = False,
+    ) -> None:
         self._backend = backend
         self.url = url
         self.directory = directory
+        self._waits = waits
 
     def create(self, path: str, content: bytes) -> None:
         """Write a new object. Raises `AlreadyExists`, changing nothing, where there is one."""
-        with _own_errors("create", path):
-            obstore.put(self._backend, path, content, mode="create")
+        self._put(path, content, "create", "create")
 
     def replace(self, path: str, content: bytes) -> None:
         """Write an object, over the old one if there is one."""
@@ -104,10 +114,24 @@ class Store:
             except AlreadyExists as error:
                 raise _lost_race(path) from error
         elif self.directory is None:
-            with _own_errors("conditionally write", path):
-                obstore.put(self._backend, path, content, mode={"e_tag": version})
+            self._put(path, content, "conditionally write", {"e_tag": version})
         else:
             self._replace_file_if(path, content, version)
+
+    def _put(self, path: str, content: bytes, verb: str, mode: Literal["create"] | UpdateVersion) -> None:
+        """Write on a condition. Who waits is not told of a reply that was lost: what is there then is what was to be written."""
+        for last in (not self._waits, True):
+            try:
+                with _own_errors(verb, path):
+                    obstore.put(self._backend, path, content, mode=mode)
+                return
+            except (AlreadyExists, PreconditionFailed):
+                if self._waits and self.read(path) == content:
+                    return
+                raise
+            except StoreError:
+                if last:
+                    raise
 
     def _replace_file_if(self, path: str, content: bytes, version: str) -> None:
         # obstore's directory store has no conditional put: the writers of this machine agree by a lock.
@@ -191,7 +215,7 @@ class Store:
             options = {
                 f"aws_{key}" if not key.startswith("aws_") else key: str(value) for key, value in s3_settings().items()
             }
-            return f"{self.url}/{path}", options
+            return f"{self.url}/{path}", options | (WAITING if self._waits else {})
         raise ConfigError("a store in memory cannot hold the lake.", remedy="Use a directory or s3://bucket/prefix.")
 
 
@@ -207,7 +231,9 @@ class Credentials(msgspec.Struct, frozen=True):
         return f"Credentials({self.access_key_id})"  # a secret must not get into a log
 
 
-def open_store(url: str | Path, credentials: Credentials | None = None, *, deadline: timedelta = DEADLINE) -> Store:
+def open_store(
+    url: str | Path, credentials: Credentials | None = None, *, deadline: timedelta = DEADLINE, waits: bool = False
+) -> Store:
     """Open the store at `url`.
 
     Args:
@@ -216,6 +242,8 @@ def open_store(url: str | Path, credentials: Credentials | None = None, *, deadl
             environment, if not given.
         deadline: for each request to S3, from connecting to the last byte of the reply. What failed is tried again only before it
             is over, so that whatever the store does a call ends within twice this.
+        waits: for an S3 that is away, until the deadline; else for a second or two. Where nobody looks on, one that is started
+            again is to stop nothing.
 
     Raises:
         ConfigError: the URL is of no known kind, or the directory cannot be made.
@@ -225,7 +253,7 @@ def open_store(url: str | Path, credentials: Credentials | None = None, *, deadl
     if parts.scheme == "memory":
         return Store(MemoryStore(), text)
     if parts.scheme == "s3":
-        return _open_s3(text.rstrip("/"), parts.netloc, parts.path.strip("/"), credentials, deadline)
+        return _open_s3(text.rstrip("/"), parts.netloc, parts.path.strip("/"), credentials, deadline, waits)
     if (directory := directory_of(text)) is not None:
         return _open_directory(directory)
     raise ConfigError(
@@ -261,7 +289,9 @@ def _from_environment() -> dict[str, str]:
     return {"endpoint": os.environ.get("AWS_ENDPOINT_URL", ""), "region": region, **found}
 
 
-def _open_s3(url: str, bucket: str, prefix: str, credentials: Credentials | None, deadline: timedelta) -> Store:
+def _open_s3(
+    url: str, bucket: str, prefix: str, credentials: Credentials | None, deadline: timedelta, waits: bool
+) -> Store:
     if not bucket:
         raise ConfigError(f"store {url!r} names no bucket.", remedy="Use s3://bucket or s3://bucket/prefix.")
     settings: Any = s3_settings(credentials)
@@ -270,10 +300,12 @@ def _open_s3(url: str, bucket: str, prefix: str, credentials: Credentials | None
         client_options["allow_http"] = True
     settings.pop("virtual_hosted_style_request", None)
     retries: RetryConfig = {"retry_timeout": deadline}
+    if waits:
+        retries["max_retries"] = 2**31
     backend = S3Store(
         bucket, prefix=prefix or None, config=settings, client_options=client_options, retry_config=retries
     )
-    return Store(backend, url)
+    return Store(backend, url, waits=waits)
 
 
 def _open_directory(path: Path) -> Store:

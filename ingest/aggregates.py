@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
-from edgeloop.lake import Lake, run_sql
+from edgeloop.lake import Lake, own_errors, run_sql
 from ingest.sketched import by_device, by_feature
 from ingest.tables import LABEL_ROWS, SKETCHES
 
@@ -43,13 +43,15 @@ def _update(lake: Lake, name: str, sources: tuple[str, ...]) -> int:
     rows: pa.Table = run_sql(connection, SQL / f"{name}.sql", {"months": months})
     listed = ", ".join(f"'{month}'" for month in months)
     watermarks = [Transaction(source, version) for source, version in versions.items()]
-    write_deltalake(
-        lake.ensure(name, rows.schema, ["month"]),
-        rows,
-        mode="overwrite",
-        predicate=f"month IN ({listed})",
-        commit_properties=CommitProperties(app_transactions=watermarks),
-    )
+    table = lake.ensure(name, rows.schema, ["month"])
+    with own_errors(name):
+        write_deltalake(
+            table,
+            rows,
+            mode="overwrite",
+            predicate=f"month IN ({listed})",
+            commit_properties=CommitProperties(app_transactions=watermarks),
+        )
     return int(rows.num_rows)
 
 

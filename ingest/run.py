@@ -22,12 +22,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError
 
 from edgeloop.config import LoopConfig
 from edgeloop.errors import AlreadyExists, ConfigError, DataError, NotFound, StoreError
 from edgeloop.events import TIME, lake_schema
-from edgeloop.lake import Lake
+from edgeloop.lake import Lake, own_errors
 from edgeloop.sketches import AGGREGATES, EVENTS
 from edgeloop.store import Entry, Store
 from ingest.check import MAX_BYTES, check_batch, check_labels, label_source, read_aggregates, read_batch
@@ -261,12 +260,13 @@ def _append_once(
     commit = CommitProperties(app_transactions=[Transaction(APPLICATION, number)])
     try:
         # A lake of an earlier version has fewer columns; those of events are checked at the start.
-        write_deltalake(table, rows, mode="append", schema_mode="merge", commit_properties=commit)
-    except CommitFailedError as error:
+        with own_errors(name):
+            write_deltalake(table, rows, mode="append", schema_mode="merge", commit_properties=commit)
+    except StoreError:
         again = lake.table(name)
         if again is not None and (again.transaction_version(APPLICATION) or 0) >= number:
-            return None  # another ingest carried out this very plan
-        raise StoreError(f"table {name} was changed by another writer: {error}.", remedy="Run it again.") from error
+            return None  # another ingest carried out this very plan, or this one did, and the reply was lost
+        raise
     return rows
 
 

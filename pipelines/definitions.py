@@ -62,4 +62,4 @@ def defs() -> dg.Definitions:
             remedy="Start the UI with `edgeloop ui WORKDIR` or `make ui`, or set EDGELOOP_LOOPS, EDGELOOP_STORE and EDGELOOP_KEYS.",
         ) from None
     configs = [read_loop(path) for path in loops.split(os.pathsep) if path]
-    return build(configs, Centre(open_store(store), Keys(Path(keys))))
+    return build(configs, Centre(open_store(store, waits=True), Keys(Path(keys))))

@@ -46,7 +46,10 @@ def _job(config: LoopConfig, name: str, assets: tuple[str, ...], description: st
     )
 
 
-@dg.op(description="Sign timestamp again, and snapshot and rollouts when half of their life is over.")
+@dg.op(
+    description="Sign timestamp again, and snapshot and rollouts when half of their life is over.",
+    retry_policy=dg.RetryPolicy(max_retries=3, delay=60),  # the schedule comes again in six hours only
+)
 def refresh_signatures(centre: dg.ResourceParam[Centre]) -> None:
     """Keep what devices hold against the clock from expiring."""
     in_turn(lambda: refresh(centre.store, centre.keys, centre.clock()))

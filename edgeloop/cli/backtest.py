@@ -87,7 +87,7 @@ def backtest(
     scenario = check_backtest(config, history, open_store(store) if store else None, quick=quick)
     work = _fresh(workdir or Path(".edgeloop") / f"{config.name}-{datetime.now():%Y%m%d-%H%M%S-%f}")
     shutil.copyfile(loop, work / "loop.toml")
-    opened = open_store(store or work / "store")
+    opened = open_store(store or work / "store", waits=True)
     (work / "store.url").write_text(opened.url)
     with _Bar() as bar:
         outcome = run_backtest(config, history, scenario, work, opened, bar)

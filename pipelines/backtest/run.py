@@ -30,7 +30,7 @@ from fleet.keys import create_keys
 from fleet.releases import list_releases
 from fleet.repository import initialise
 from ingest.completeness import completeness
-from pipelines.backtest.centre import SimulatedCentre, dagster_home
+from pipelines.backtest.centre import SimulatedCentre, dagster_home, insist
 from pipelines.backtest.history import History, write_readings
 from pipelines.backtest.scenario import Scenario, Tick, plan_scenario
 from pipelines.backtest.scores import count_periods, read_labelled, score
@@ -95,7 +95,7 @@ def run_backtest(
     with dagster_home(workdir / "dagster") as instance:
         mark_played(store, config.layout, scenario.end + config.label.delay)
         keys = create_keys(workdir / "keys")
-        root = initialise(store, keys, scenario.start)
+        root = insist(lambda: initialise(store, keys, scenario.start))
         centre = SimulatedCentre(config, store, keys, instance, scenario.start)
         play = Play(config, scenario, history, workdir, store, centre, progress)
         play.run(root)
