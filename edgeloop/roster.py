@@ -92,7 +92,7 @@ def _simulated(status: DeviceStatus, played_until: datetime | None) -> bool:
 def _read_status(store: Store, entry: Entry, device: str) -> DeviceStatus:
     if entry.size > STATUS_BYTES:
         raise DataError(f"the status of {device} has {entry.size} bytes, at most {STATUS_BYTES} are read.")
-    status = decode_status(store.read(entry.path))
+    status = decode_status(store.read(entry.path, STATUS_BYTES))
     if status.device != device:
         raise DataError(f"the status at {entry.path} says it is of {status.device!r}.", remedy="Find out who wrote it.")
     return status

@@ -141,10 +141,11 @@ class Store:
                 raise _lost_race(path)
             obstore.put(self._backend, path, content, mode="overwrite")
 
-    def read(self, path: str) -> bytes:
-        """The whole object. Raises `NotFound`."""
+    def read(self, path: str, at_most: int | None = None) -> bytes:
+        """The whole object, or its first `at_most` bytes: for what a stranger wrote. Raises `NotFound`."""
         with _own_errors("read", path):
-            return bytes(obstore.get(self._backend, path).bytes())
+            result = obstore.get(self._backend, path)
+            return bytes(result.bytes()) if at_most is None else _first(result, at_most)
 
     def read_version(self, path: str) -> tuple[bytes, str]:
         """The whole object and the version to give to `replace_if`. Raises `NotFound`."""

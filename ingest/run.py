@@ -184,7 +184,7 @@ def _judge_labels(
 def _read(store: Store, entry: Entry) -> bytes:
     if not 0 < entry.size <= MAX_BYTES:
         raise DataError(f"it has {entry.size} bytes, 1 to {MAX_BYTES} are taken.")
-    return store.read(entry.path)
+    return store.read(entry.path, entry.size)  # what has grown since it was listed is not to fill the memory
 
 
 def _write_plan(store: Store, config: LoopConfig, plan: Plan) -> None:
@@ -291,7 +291,7 @@ def _rows(store: Store, plan: Plan, kind: _Kind, batches: Sequence[AcceptedBatch
 def _read_planned(store: Store, path: str, digest: str) -> bytes | None:
     """What the plan is about; None if it is gone, or another object has its name."""
     try:
-        content = store.read(path)
+        content = store.read(path, MAX_BYTES)
     except NotFound:
         return None
     return content if sha256(content).hexdigest() == digest else None

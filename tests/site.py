@@ -209,9 +209,9 @@ class BentStore(Store):
         super().delete(path)
         self._after("delete", path)
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, at_most: int | None = None) -> bytes:
         self._before("read", path)
-        return super().read(path)
+        return super().read(path, at_most)
 
 
 def link_down(*_: str) -> None:

@@ -71,7 +71,9 @@ def test_ranges_and_listing(store: Store) -> None:
 
 def test_nothing_is_read_past_an_objects_end_and_nothing_is_there_that_is_not(store: Store) -> None:
     store.create("x", b"0123456789")
-    assert store.read_range("x", 10, 5) == store.read_range("x", 99, 5) == b""
+    store.create("empty", b"")
+    assert store.read_range("x", 10, 5) == store.read_range("x", 99, 5) == store.read("empty", 5) == b""
+    assert (store.read("x", 4), store.read("x", 10), store.read("x", 99)) == (b"0123", b"0123456789", b"0123456789")
     with pytest.raises(NotFound):
         store.read_range("y", 10, 5)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -12,7 +13,9 @@ import pytest
 from edgeloop.config import parse_loop
 from edgeloop.errors import ConfigError, StoreError
 from edgeloop.events import LABELS
+from edgeloop.store import Store
 from ingest.aggregates import update_aggregates
+from ingest.check import MAX_BYTES
 from ingest.completeness import completeness
 from ingest.plan import decode_plan
 from ingest.run import ingest, make_plan
@@ -220,6 +223,30 @@ def test_a_planned_batch_that_is_gone_is_lost_and_stops_nothing(site: Site) -> N
     assert (books["produced"], books["ingested"], books["missing"]) == (150, 50, 100)
     put(site, *gone)  # found again, on a backup
     assert run(site).rows == 50
+
+
+@pytest.mark.parametrize("planned", [False, True])
+@pytest.mark.parametrize("content", [b"", b"x" * (MAX_BYTES + 1_000_000)])
+def test_a_batch_that_is_another_once_it_was_looked_at_stops_nothing_and_fills_no_memory(
+    site: Site, monkeypatch: pytest.MonkeyPatch, planned: bool, content: bytes
+) -> None:
+    path = put(site, *seal(site, events(1, 50)))
+    put(site, *seal(site, events(51, 50)))
+    plan = site.config.layout.plan(1)
+
+    def exchange(verb: str, read: str) -> None:
+        if verb == "read" and read == path and planned == any(e.path == plan for e in site.store.list("loops")):
+            site.store.replace(path, content)
+
+    def measured(*arguments: Any) -> bytes:
+        sizes.append(len(found := read(*arguments)))
+        return found
+
+    read, sizes = Store.read, list[int]()
+    monkeypatch.setattr(Store, "read", measured)
+    ingest(BentStore(site.store, before=exchange), site.lake, site.config, NOW)
+    assert max(sizes) <= MAX_BYTES
+    assert count(site) == (50, 50)
 
 
 def test_objects_that_cannot_be_read_and_names_without_room_stop_nothing(site: Site) -> None:
