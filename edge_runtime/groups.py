@@ -1,8 +1,12 @@
 """Groups: events as they wait in the file, packed together, and how a group is thinned.
 
-A group has a level, which doubles each time it is thinned. Thinning keeps one of every two events by lot; the `weight` of the
-survivors doubles, so that sums over weights stay unbiased (Horvitz and Thompson 1952). The events that were least to be expected,
-rare classes and low confidence, are spared at first: whom a lot may take can depend on anything but the lot.
+Groups that are small, since an event waits a second for the next one at the most, are joined before any is thinned: that frees more
+than half of what they take, and no event goes.
+
+A group has a level, which doubles each time it is thinned, and is half as much again once it was joined. Thinning keeps one of every
+two events by lot; the `weight` of the survivors doubles, so that sums over weights stay unbiased (Horvitz and Thompson 1952). The
+events that were least to be expected, rare classes and low confidence, are spared at first: whom a lot may take can depend on anything
+but the lot.
 
 No group reaches over another. A *run* is the groups between two cuts; no batch and no group has events of two runs, for what was
 between them is in a batch already, and batches do not overlap either.
@@ -43,6 +47,12 @@ SPARED = 0.1
 
 HEADSTART = 8
 """How many times the weight of a spared event the level of its group may be; over it nothing is spared any more."""
+
+SMALL = 4
+"""How many times fuller a group can get than those that are worth joining."""
+
+JOINED = 1.5
+"""What level a group gets that was joined and never thinned: the others, of level 1, come before it."""
 
 ROW = 40
 """Bytes that SQLite takes for a group beside its content, with its place in the index; of a lone event that is a quarter."""
@@ -139,7 +149,7 @@ def _same(event: Event) -> tuple[int, float]:
 
 
 def thin(connection: sqlite3.Connection, size: int, lots: Lots) -> Portion:
-    """Thin the oldest groups of the lowest level, up to about twice `size` events, and join what stays to one group.
+    """Join the oldest groups of the lowest level, up to about twice `size` events, and thin them if they are not small.
 
     Only neighbours of one run are joined.
 
@@ -159,8 +169,11 @@ def thin(connection: sqlite3.Connection, size: int, lots: Lots) -> Portion:
     if not events:
         return Portion(0, 0, 0)
     connection.executemany("DELETE FROM groups WHERE first_seq = ?", taken)
-    read, survivors = len(events), halve(events, lots, spared(events, level))
-    return Portion(read, read - len(survivors), freed - insert(connection, survivors, 2 * level))
+    read = len(events)
+    if level == 1 and SMALL * read < size * len(taken) and len(taken) > 1:
+        return Portion(read, 0, freed - insert(connection, events, JOINED))
+    survivors = halve(events, lots, spared(events, level))
+    return Portion(read, read - len(survivors), freed - insert(connection, survivors, 2 * int(level)))
 
 
 def spared(events: Sequence[Event], level: float) -> set[int]:

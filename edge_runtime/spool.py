@@ -8,9 +8,10 @@ Rules:
 3. Sealing makes the bytes of a batch once, in the transaction that takes its events out of the groups. Every retry sends
    those bytes under that name. It happens just before shipping: what waits for a link stays in groups, where rule 4 can
    reach it. Batches are of the newest events and of the oldest by turns, across restarts too, and never overlap.
-4. Over the disk budget the groups of the lowest level are thinned (`groups.py`), until a quarter of the budget is free; what
-   goes is counted in `shed`. The lowest first, because an outage would else leave the newest events and next to nothing of its
-   beginning: this way no level is over twice that of an even sample of all of it. Rare classes and low confidence go last.
+4. Over the disk budget small groups are joined, and then those of the lowest level thinned (`groups.py`), until a quarter of
+   the budget is free; what goes is counted in `shed`. The lowest first, because an outage would else leave the newest events and
+   next to nothing of its beginning: this way no level is over twice that of an even sample of all of it. Rare classes and low
+   confidence go last.
    A portion is thinned with each group that is written, since predictions wait for it: more than the group adds, and never
    all of the spool.
 5. A disk that fails stops nothing: what it does not take stays in memory and is tried again, ever less often. Over

@@ -4,6 +4,7 @@ import random
 import threading
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from itertools import starmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -169,6 +170,23 @@ def test_over_the_budget_a_sample_stays_whose_weights_add_up(tmp_path: Path) -> 
     assert open_spool(tmp_path).shed == spool.shed
 
 
+@pytest.mark.parametrize("together", [1, 2, 5])
+def test_small_groups_are_joined_before_an_event_is_shed(tmp_path: Path, together: int) -> None:
+    spool = open_spool(tmp_path, spool_mb=0.05, flush_events=500)
+    for number in range(3000 // together):
+        record(spool, together)
+        spool.flush()
+        if number % 100 == 99:  # what is between two batches is joined as well
+            ship_batch(spool, spool.newest(10))
+    groups = list(starmap(unpack, spool._state.rows("SELECT first_seq, content FROM groups ORDER BY first_seq")))
+    kept = [event for group in groups for event in group]
+    assert (spool.shed, {event.weight for event in kept}) == (0, {1.0})
+    assert [event.seq for event in kept] == sorted(event.seq for event in kept)
+    assert len(kept) == spool.spooled > 1500
+    assert len(groups) < len(kept) / together / 2
+    spool.close()
+
+
 def test_rare_classes_and_low_confidence_go_last_and_the_weights_still_add_up(tmp_path: Path) -> None:
     spool, draw = open_spool(tmp_path, spool_mb=0.2, flush_events=500), random.Random(0)
     produced = Counter[str]()
@@ -209,10 +227,11 @@ def test_no_event_waits_for_more_shedding_than_a_few_groups(tmp_path: Path, monk
 
 
 def test_the_budget_is_what_the_file_takes_also_of_single_events(tmp_path: Path) -> None:
-    spool = open_spool(tmp_path, spool_mb=0.5, durability="event", flush_events=500)
+    spool, draw = open_spool(tmp_path, spool_mb=0.5, durability="event", flush_events=500), random.Random(0)
     spool._state._connection.execute("PRAGMA synchronous = OFF")  # it is about bytes, and quicker
-    record(spool, 15_000)
-    assert spool.shed
+    for i in range(15_000):
+        spool.record(i * 1000, f"{draw.random()}", "good", draw.random(), 1.0, [draw.random()])
+    assert spool.shed  # joined they are still too many
     assert spool._bytes == spool._stored_bytes()
     spool.close()
     assert (tmp_path / "state.sqlite").stat().st_size < 1.1 * 500_000
