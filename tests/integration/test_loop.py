@@ -135,14 +135,14 @@ corrupt = ["Tiantan@50d"]
 
 
 def a_half_year(directory: Path) -> tuple[Path, Path]:
-    """Data and loop."""
+    """Loop and data."""
     data, loop = directory / "gas.parquet", directory / "loop.toml"
     duckdb.sql(
         f"COPY (FROM '{EXAMPLES}/gas_turbine/gas_turbine.parquet' WHERE time < TIMESTAMPTZ '2011-06-01') TO '{data}'"
     )
     text = (EXAMPLES / "gas_turbine/loop.toml").read_text()
     loop.write_text(text.replace("365d", "60d").replace("61d", "20d"))
-    return data, loop
+    return loop, data
 
 
 @pytest.mark.parametrize("store_kind", ["versitygw"])
@@ -155,7 +155,7 @@ def test_the_loop_closes_on_a_second_s3(tmp_path: Path, store_url: str) -> None:
 def test_on_a_minio_that_is_killed_all_the_time_the_loop_finds_what_it_finds_in_a_directory(tmp_path: Path) -> None:
     if shutil.which("minio") is None:
         pytest.skip("no MinIO on this machine; `make minio-server` makes it")
-    data, loop = a_half_year(tmp_path)
+    loop, data = a_half_year(tmp_path)
     found = campaign(tmp_path, loop, data, seed=1, pause=3.0)
     assert found.kills >= 3
     assert not any(found.never.values()), found
