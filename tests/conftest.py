@@ -10,9 +10,6 @@ from uuid import uuid4
 
 import pytest
 
-from tests import minio as minio_server
-from tests import versitygw as versitygw_server
-
 SERVERS = ("minio", "versitygw")
 """The S3 servers that what an S3 must do is tried on, each of them real; fixtures by these names."""
 
@@ -30,7 +27,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A real MinIO on loopback with the bucket `edgeloop`; the environment that reaches it."""
     _demand("minio")
-    with minio_server.serving(tmp_path_factory.mktemp("minio")) as environment:
+    from tests.minio import serving
+
+    with serving(tmp_path_factory.mktemp("minio")) as environment:
         yield environment
 
 
@@ -38,11 +37,14 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A real versitygw on loopback with the bucket `edgeloop`; the environment that reaches it."""
     _demand("versitygw")
-    with versitygw_server.serving(tmp_path_factory.mktemp("versitygw")) as environment:
+    from tests.versitygw import serving
+
+    with serving(tmp_path_factory.mktemp("versitygw")) as environment:
         yield environment
 
 
 def _demand(server: str) -> None:
+    """Called before a server's module is imported: where only a device is installed there is not what they are made with."""
     if shutil.which(server) is None:
         pytest.skip(f"no {server} on this machine; `make {server}-server` makes it")
 

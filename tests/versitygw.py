@@ -11,6 +11,9 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from minio import Minio
 
 
 @contextmanager
@@ -19,7 +22,6 @@ def serving(drive: Path) -> Iterator[dict[str, str]]:
     folders = {name: drive / name for name in ("buckets", "users", "versions")}
     for folder in folders.values():
         folder.mkdir()
-    (folders["buckets"] / "edgeloop").mkdir()  # a folder there is a bucket
     user, password = secrets.token_hex(8), secrets.token_hex(16)
     root = {"ROOT_ACCESS_KEY_ID": user, "ROOT_SECRET_ACCESS_KEY": password}
     between = str(drive / "iam.sock")
@@ -28,6 +30,8 @@ def serving(drive: Path) -> Iterator[dict[str, str]]:
         posix = ("posix", "--versioning-dir", folders["versions"], folders["buckets"])
         asking = ["--iam-standalone-endpoint", between]
         s3 = servers.enter_context(_started(root, asking, *posix))
+        # A folder there is a bucket, but one that belongs to nobody.
+        Minio(urlsplit(s3).netloc, user, password, secure=False).make_bucket(bucket_name="edgeloop")
         yield {
             "AWS_ENDPOINT_URL": s3,
             "AWS_ENDPOINT_URL_IAM": iam,
