@@ -23,7 +23,7 @@ from minio.credentials.providers import EnvAWSProvider
 
 from edgeloop.errors import ConfigError, NotFound
 from edgeloop.layout import check_id
-from fleet.bucket import bucket_of, own_errors
+from fleet.bucket import ELSEWHERE, bucket_of, own_errors
 
 
 class Access:
@@ -160,10 +160,7 @@ def open_access(store: str) -> Access:
     bucket, prefix = bucket_of(store)
     endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
     if not endpoint.netloc:
-        raise ConfigError(
-            "AWS_ENDPOINT_URL names no MinIO.",
-            remedy="Set it; with another S3, give each device credentials under the policy that `edgeloop device policy` prints.",
-        )
+        raise ConfigError("AWS_ENDPOINT_URL names no MinIO.", remedy=f"Set it. {ELSEWHERE}")
     admin = MinioAdmin(endpoint=endpoint.netloc, credentials=EnvAWSProvider(), secure=endpoint.scheme == "https")
     return Access(admin, bucket, prefix)
 

@@ -23,6 +23,9 @@ from urllib3.exceptions import HTTPError
 from edgeloop.errors import ConfigError, NotFound, StoreError
 
 AWS = "https://s3.amazonaws.com"
+ELSEWHERE = (
+    "With another S3, give each device a user under the policy that `edgeloop device policy` prints: docs/stores.md."
+)
 
 _DENIED = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
 _UNKNOWN = frozenset(
@@ -67,6 +70,16 @@ class Bucket:
         """From now on keep what is overwritten or deleted, as a version that is not current."""
         with own_errors():
             self._client.set_bucket_versioning(bucket_name=self.name, config=VersioningConfig(ENABLED))
+
+    def has_rules(self) -> bool:
+        """Whether there can be lifecycle rules, be it that these credentials may not have any."""
+        try:
+            self._rules()
+        except Unsupported:
+            return False
+        except Denied:
+            pass
+        return True
 
     def rule(self, ident: str) -> Rule | None:
         """The lifecycle rule of that id."""
@@ -151,7 +164,9 @@ def own_errors() -> Iterator[None]:
         raise _own(error.code or "", f"{error.message}") from error
     except MinioAdminException as error:
         answer = _answer_of(error)
-        raise _own(answer.get("Code", "NotImplemented"), answer.get("Message", "no MinIO answers there")) from error
+        if not answer:
+            raise Unsupported("no MinIO answers there.", remedy=ELSEWHERE) from error
+        raise _own(answer.get("Code", ""), answer.get("Message", str(error))) from error
     except InvalidResponseError as error:
         raise Unsupported(f"the store answered with no S3 document, status {error._code}.") from error
     except (HTTPError, MinioException, ValueError) as error:

@@ -123,6 +123,10 @@ def _found(bucket: Bucket, item: Item) -> Any:
         match item.kind:
             case "bucket":
                 return bucket.exists()
+            case "versioning" if not bucket.has_rules():
+                return Unsupported(
+                    "old versions are not kept, for nothing would end them: this store has no lifecycle rules."
+                )
             case "versioning":
                 return bucket.versioning()
             case "uploads" if bucket.is_minio():

@@ -152,6 +152,17 @@ def test_ids_that_could_mean_something_else_are_refused(device: str, access: Acc
         access.enrol(device, "pump", new_secret())
 
 
+def test_what_has_no_administration_of_minios_names_the_other_way(
+    versitygw: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in versitygw.items():
+        monkeypatch.setenv(name, value)
+    access = open_access("s3://edgeloop/plant")
+    for attempt in (lambda: access.enrol("dev-1", "pump", new_secret()), lambda: access.revoke("dev-1")):
+        with pytest.raises(StoreError, match=r"no MinIO answers there. .*edgeloop device policy"):
+            attempt()
+
+
 def test_what_is_no_minio_is_said(monkeypatch: pytest.MonkeyPatch, minio: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="no bucket"):
         open_access("/a/directory")

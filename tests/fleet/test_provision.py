@@ -112,6 +112,18 @@ def test_who_may_nothing_gets_nothing_and_is_told_why(
     assert not (tmp_path / "keys").exists()
 
 
+def test_old_versions_are_not_kept_where_nothing_would_end_them(
+    versitygw: dict[str, str], store: str, init: Init, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in versitygw.items():
+        monkeypatch.setenv(name, value)
+    done = init(*QUOTA)
+    lacking = ("versioning", "lifecycle", "uploads", "policy", "quota")
+    assert actions(done) == {("create", "bucket"), *(("unsupported", kind) for kind in lacking)}
+    assert open_bucket(store)[0].versioning() is None
+    assert actions(init(*QUOTA, "--dry-run")) == {("unsupported", kind) for kind in lacking}
+
+
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", fullmatch=True)
 
 
