@@ -128,6 +128,19 @@ class Bucket:
                 return False
         return True
 
+    def puts(self, prefix: str) -> Iterator[None]:
+        """Comes round whenever an object is put under `prefix`, for as long as the store's stream of notifications lasts."""
+        if not self.is_minio():
+            # The client takes another store's answer for a stream that broke, and would ask for ever.
+            raise Unsupported("the store tells nothing by itself.")
+        events = "s3:ObjectCreated:*"
+        with (
+            own_errors(),
+            self._client.listen_bucket_notification(bucket_name=self.name, prefix=prefix, events=(events,)) as puts,
+        ):
+            for _ in puts:
+                yield
+
 
 def open_bucket(store: str) -> tuple[Bucket, str]:
     """The bucket that `store` is in, by the credentials in the environment, and the store's prefix in it.

@@ -120,6 +120,7 @@ def test_old_versions_are_not_kept_where_nothing_would_end_them(
     done = init(*QUOTA)
     lacking = ("versioning", "lifecycle", "uploads", "policy", "quota")
     assert actions(done) == {("create", "bucket"), *(("unsupported", kind) for kind in lacking)}
+    assert open_store(store).size(f"{RELEASE_METADATA}/1.root.json")
     assert open_bucket(store)[0].versioning() is None
     assert actions(init(*QUOTA, "--dry-run")) == {("unsupported", kind) for kind in lacking}
 
