@@ -22,17 +22,20 @@ import msgspec
 import pytest
 from tuf.api.metadata import MetaFile
 
+from assets.delivery import publish_newest
+from assets.trainings import write_training
 from benchmarks.store_faults.proxy import Proxy, running
 from edge_runtime.device import Device
 from edgeloop.clock import SimulatedClock
-from edgeloop.errors import RefusedError
+from edgeloop.errors import RefusedError, TrustError
 from edgeloop.layout import RELEASE_METADATA
 from edgeloop.rollout import ReleaseRef
 from edgeloop.status import DeviceStatus, decode_status
 from edgeloop.store import Store, open_store
+from edgeloop.verdict import VERDICT_VERSION, Check, Verdict
 from fleet.metadata import LIFETIME
-from fleet.releases import read_release
-from fleet.repository import blob_path, refresh
+from fleet.releases import list_releases, read_release
+from fleet.repository import blob_path, publish, refresh
 from tests.edge_runtime.releases import KINDS, release
 from tests.integration.attacker import ALL, TIMESTAMP, Attacker, contents
 from tests.site import Site, make_site, pass_probation, predict
@@ -254,7 +257,7 @@ def test_without_an_attack_the_device_takes_the_release(site: Site) -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
-def test_an_attack_is_refused_and_said_and_the_model_in_force_answers(site: Site, world: World, attack: Attack) -> None:
+def test_it_is_refused(site: Site, world: World, attack: Attack) -> None:
     if attack.seen:
         assert exchange(site).release_id == "r0002"
     honest = contents(site)
@@ -314,6 +317,29 @@ def test_key_b_chooses_among_what_key_a_signed(site: Site) -> None:
     thief.renew("rollouts", thief.naming(ReleaseRef("r0001", older.manifest.counter, older.sha256)))
     found = exchange(site)
     assert (found.update.state, found.release_id) == ("rolled-back", "r0001")
+
+
+@pytest.mark.parametrize("role", ["timestamp", "snapshot", "rollouts"])
+def test_a_publisher_signs_nothing_that_was_not_signed(site: Site, role: str) -> None:
+    Attacker(site).overwrite(role, lambda found: None)
+    document = Attacker(site).file("rollouts/pump.json", b"{}")
+    before = site.store.read(TIMESTAMP)
+    with pytest.raises(TrustError, match=role):
+        publish(site.store, site.keys, "rollouts", document, {}, site.clock.now)
+    assert site.store.read(TIMESTAMP) == before
+
+
+def test_who_can_write_to_all_of_the_bucket_gets_what_they_like_published(site: Site) -> None:
+    """A training waits in the bucket, and is not signed by whoever trained."""
+    assert exchange(site).release_id == "r0002"
+    model = Attacker(site).manifest().models[0]
+    planted = msgspec.structs.replace(Attacker(site).manifest(), id="r0009", counter=9)
+    verdict = Verdict(VERDICT_VERSION, planted.sha256, True, (Check("all", True, "", "", ""),), site.clock.now)
+    content = site.store.read(blob_path(model.target, model.sha256))
+    write_training(site.store, site.config.layout, 9, planted.encode(), content, verdict.encode())
+    assert publish_newest(site.centre, site.config) is not None
+    assert [found.manifest.id for found in list_releases(site.store, site.keys, "pump")][-1] == "r0009"
+    assert exchange(site).release_id == "r0002"  # but it goes the way of every release: a rollout, a wave at a time
 
 
 def test_both_keys_are_everything_until_they_are_replaced(site: Site) -> None:

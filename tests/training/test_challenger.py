@@ -19,7 +19,7 @@ from assets.learning import train_next
 from edgeloop.config import Gate
 from edgeloop.errors import DataError
 from edgeloop.manifest import DOCUMENT_LIMIT, ReleaseManifest
-from tests.site import START, Site, fill_lake, make_site
+from tests.site import LOOP, START, Site, fill_lake, make_site
 from training.boosting import DEFAULTS, BoostedTrees, round_thresholds, train
 from training.challenger import Champion, train_challenger
 from training.evaluation import Metrics
@@ -27,6 +27,7 @@ from training.gates import judge
 from training.paired import paired_comparison
 from training.parity import ParityProof, prove
 from training.rows import pin, read_rows
+from training.sets import build_set
 
 GAS = Path(__file__).parents[2] / "examples/gas_turbine/gas_turbine.parquet"
 DAY = timedelta(days=1)
@@ -185,6 +186,16 @@ def test_every_gate_can_fail_by_itself(tmp_path: Path) -> None:
     assert failed(Metrics(500, 0.8, 0.6, 0.5, good.by_device)) == ["no regression"]
     assert failed(Metrics(500, 0.8, 0.7, 0.5, {"d1": 0.8, "d2": 0.9})) == ["worst device"]
     assert failed(Metrics(500, 0.4, 0.7, 0.5, good.by_device)) == ["minimum", "no regression"]
+
+
+def test_a_device_has_no_more_weight_than_its_share_of_rows(tmp_path: Path) -> None:
+    site = make_site(tmp_path, LOOP.replace("[training]", "[training]\nmax_rows_per_device = 100"))
+    fill_lake(site, 24 * 8, devices=1)
+    fill_lake(site, 24 * 3, devices=3)
+    found = build_set(site.lake, site.config, START + 8 * DAY).train
+    devices, rows = np.unique(found.device, return_counts=True)
+    assert dict(zip(devices, rows, strict=True)) == {"d0": 100, "d1": 72, "d2": 72}
+    assert found.ts[found.device == "d0"].max() > np.datetime64((START + 5 * DAY).replace(tzinfo=None))
 
 
 def test_too_little_to_learn_from_is_said(tmp_path: Path) -> None:
