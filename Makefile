@@ -14,7 +14,7 @@ $(error STORE is minio, or nothing for a directory)
 endif
 ON_MINIO := $(if $(STORE),$(BIN)/python -m examples.minio $(DEMO)-minio)
 
-.PHONY: help setup demo minio minio-server versitygw-server test test-tflite ui lint types lock clean
+.PHONY: help setup demo minio minio-server versitygw-server test test-tflite conformance ui lint types lock clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -59,6 +59,22 @@ test-tflite: .venv-tflite/.ready ## the device's tests on tflite-runtime, in an 
 		echo "tflite-runtime needs Python 3.11, and there is none here"; exit 1
 	$(BIN)/uv pip sync --quiet --python .venv-tflite/bin/python --require-hashes requirements-tflite.lock
 	$(BIN)/uv pip install --quiet --python .venv-tflite/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# They come with its source distribution, which the lock's hashes are for as well.
+conformance: .edgeloop/conformance/.ready ## python-tuf's own tests of its client, on a device's
+	cd .edgeloop/conformance && PYTHONPATH=../../tests/conformance ../../$(BIN)/python -m pytest -q -rs -c /dev/null \
+		--rootdir . -p no:cacheprovider -p our_client -W ignore::pytest.PytestCollectionWarning \
+		$(CLIENT_TESTS:%=tests/test_updater_%.py)
+
+CLIENT_TESTS := top_level_update key_rotations delegation_graphs consistent_snapshot fetch_target
+
+.edgeloop/conformance/.ready: requirements.lock | setup
+	rm -rf $(@D) && mkdir -p $(@D)
+	sed -n '/^tuf==/,/[^\]$$/p' requirements.lock >$(@D)/tuf.txt
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary tuf --require-hashes --dest $(@D) -r $(@D)/tuf.txt
+	tar -xzf $(@D)/tuf-*.tar.gz -C $(@D) --strip-components=1
+	rm -r $(@D)/tuf
 	@touch $@
 
 ui: setup ## Dagster on what the demo left behind; STORE=minio as for the demo
