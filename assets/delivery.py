@@ -10,18 +10,21 @@ from assets.centre import Centre, asset_prefix, loop_asset, loop_owners
 from assets.evidence import gather
 from assets.trainings import Training, newest_training, read_training
 from edgeloop.config import LoopConfig
+from edgeloop.errors import DataError
 from edgeloop.rollout import RolloutDocument
 from edgeloop.roster import read_roster
 from fleet.gate import Decision, due, judge
-from fleet.releases import PublishedRelease, list_releases, publish_release
+from fleet.releases import PublishedRelease, list_releases, publish_release, read_release, withdraw_release
 from fleet.repository import in_turn
 from fleet.rollouts import (
     conclude,
     highest_started,
+    proven,
     publish_rollout,
     read_current,
     read_looks,
     record_decision,
+    revoke,
     start,
 )
 
@@ -133,6 +136,8 @@ def publish_newest(centre: Centre, config: LoopConfig) -> Training | None:
     if not training.verdict.passed:
         return None
     current = read_current(centre.store, centre.keys, config.name)
+    if current is not None and current.forbids(number, training.verdict.manifest_sha256):
+        return None
     keep = frozenset(r.id for r in (current.stable, current.candidate) if r) if current else frozenset()
     files = (
         training.manifest_bytes,
@@ -141,6 +146,48 @@ def publish_newest(centre: Centre, config: LoopConfig) -> Training | None:
     )
     in_turn(lambda: publish_release(centre.store, centre.keys, *files, keep, centre.clock()))
     return training
+
+
+def revoke_release(centre: Centre, config: LoopConfig, ident: str, reason: str, to: str = "") -> RolloutDocument:
+    """Nobody gets the release `ident` any more, and who runs it leaves it: as far as the keys here reach.
+
+    The rollout first, so that what it names is always signed; then the signature of `releases` is withdrawn.
+
+    Args:
+        to: what to go back to, if everybody has it; else the newest release before it that was promoted and never taken back.
+
+    Raises:
+        DataError: there is no such release, nothing to go back to, or, without the `rollouts` key, it is still named.
+        ConfigError: neither key is here.
+    """
+    release = read_release(centre.store, centre.keys, config.name, ident)
+    if centre.keys.signs_for("rollouts"):
+        in_turn(lambda: _forbid(centre, config, release, reason, to))
+    document = read_current(centre.store, centre.keys, config.name)
+    if document is None or not document.forbids(release.manifest.counter, release.sha256):
+        raise DataError(f"the rollout still allows {ident}.", remedy="Revoke it where the `rollouts` key is first.")
+    if centre.keys.signs_for("releases"):
+        in_turn(lambda: withdraw_release(centre.store, centre.keys, release.manifest, centre.clock()))
+    return document
+
+
+def _forbid(centre: Centre, config: LoopConfig, release: PublishedRelease, reason: str, to: str) -> None:
+    now, lake = centre.clock(), centre.lake(config)
+    current = read_current(centre.store, centre.keys, config.name)
+    if current is None or current.forbids(release.manifest.counter, release.sha256):
+        return
+    releases = list_releases(centre.store, centre.keys, config.name)
+    good = {read_release(centre.store, centre.keys, config.name, to).sha256} if to else proven(lake)
+    before = [
+        found.ref
+        for found in releases
+        if found.sha256 in good - {release.sha256}
+        and (to or found.manifest.counter < release.manifest.counter)
+        and not current.forbids(found.manifest.counter, found.sha256)
+    ]
+    document = revoke(current, release.ref, before[-1] if before else None, reason, now)
+    record_decision(lake, current, Decision("aborted", document.reason), None, now, subject=release.ref)
+    publish_rollout(centre.store, centre.keys, document, now, based_on=current)
 
 
 def step_rollout(centre: Centre, config: LoopConfig) -> tuple[RolloutDocument | None, Decision | None]:

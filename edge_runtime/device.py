@@ -204,7 +204,7 @@ class Device:
         Raises:
             RefusedError: there is none to go back to, it is damaged, or the rollout forbids it.
         """
-        return self._running.way_back(self._exchange.floor)
+        return self._running.way_back(self._exchange.rollout)
 
     def roll_back(self, reason: str = "") -> None:
         """Leave the release that runs, for ever, for the one before it: by hand, and without a network.
@@ -213,7 +213,7 @@ class Device:
             RefusedError: as `way_back`.
             DataError: the disk does not take it.
         """
-        self._running.leave(reason, self._exchange.floor)
+        self._running.leave(reason, self._exchange.rollout)
 
     def status(self) -> DeviceStatus:
         """What runs here, and the books as a power cut would leave them."""

@@ -18,6 +18,7 @@ from edge_runtime.trusted_time import TrustedTime
 from edgeloop.clock import Clock
 from edgeloop.errors import EdgeloopError, StoreError
 from edgeloop.layout import Layout
+from edgeloop.rollout import RolloutDocument
 from edgeloop.status import DeviceStatus
 from edgeloop.store import DeviceStore, open_store
 
@@ -50,9 +51,9 @@ class Exchange:
         """Why what waits does not go up; empty if nothing keeps it."""
 
     @property
-    def floor(self) -> int:
-        """The lowest counter that may run here, as the rollout says that was verified last."""
-        return self._rollout.floor if self._rollout else 0
+    def rollout(self) -> RolloutDocument | None:
+        """The rollout that was verified last."""
+        return self._rollout
 
     @property
     def stale(self) -> bool:
@@ -97,7 +98,9 @@ class Exchange:
         with running.lock:
             if found.verified:
                 self._trusted.verified(now)
-            if found.rollout is not None:  # one that was withheld takes neither the floor nor `max_offline_days` away
+            if (
+                found.rollout is not None
+            ):  # one that was withheld takes neither what it forbids nor `max_offline_days` away
                 self._rollout = found.rollout
             if found.release is not None:
                 running.activate(found.release)

@@ -14,6 +14,7 @@ from edge_runtime.releases import Release, keep_only
 from edge_runtime.slots import Judgement, Slots
 from edge_runtime.spool import Spool
 from edgeloop.errors import DataError, EdgeloopError, RefusedError
+from edgeloop.rollout import RolloutDocument
 
 
 class Running:
@@ -69,14 +70,14 @@ class Running:
         self._judge(self.slots.roll_back(reason))
         return True
 
-    def way_back(self, floor: int) -> Release:
+    def way_back(self, rollout: RolloutDocument | None) -> Release:
         """The release that `leave` goes to, verified and loaded.
 
         Args:
-            floor: the lowest counter that may run.
+            rollout: that was verified last; it may forbid a release.
 
         Raises:
-            RefusedError: there is none to go back to, it is damaged, or under the floor.
+            RefusedError: there is none to go back to, it is damaged, or forbidden.
         """
         if not self.slots.way_back:
             raise RefusedError(
@@ -89,14 +90,14 @@ class Running:
             raise RefusedError(
                 f"the release to go back to cannot be run: {error.message}", remedy="Nothing was changed."
             ) from error
-        if release.manifest.counter < floor:
+        if rollout is not None and (why := rollout.forbids(release.manifest.counter, release.sha256)):
             raise RefusedError(
-                f"{release.manifest.id}, the release to go back to, is under the rollout's floor of {floor}.",
+                f"{release.manifest.id}, the release to go back to, {why}.",
                 remedy="Nothing was changed. Publish a release that may run.",
             )
         return release
 
-    def leave(self, reason: str, floor: int) -> None:
+    def leave(self, reason: str, rollout: RolloutDocument | None) -> None:
         """Leave the release that runs, for ever, for the one before it: by hand.
 
         Raises:
@@ -104,7 +105,7 @@ class Running:
             DataError: the disk does not take it.
         """
         with self.lock:
-            release = self.way_back(floor)
+            release = self.way_back(rollout)
             self._say(self.slots.leave(": ".join(filter(None, ("by hand", reason)))))
             self._give_up()
             self.release = release

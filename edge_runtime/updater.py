@@ -3,7 +3,7 @@
 A release is installed only if
 1. the rollout, signed by `rollouts`, names its manifest digest for this device,
 2. `releases` signs a manifest with the same digest,
-3. its counter is at or over the rollout's floor, and it is not refused here,
+3. the rollout does not forbid it (its floor, and what was revoked), and it is not refused here,
 4. its features are the ones this device makes, a runtime here can run it, and there is room for it,
 5. the model file has the digest that the manifest names, and
 6. it gives the golden vectors' answers on this very hardware; one that passed its probation here, and is still in a slot, is run
@@ -115,9 +115,10 @@ def _decide(rollout: RolloutDocument, wanted: ReleaseRef, slots: Slots, window: 
         return Poll("probation" if slots.staged else "up-to-date", f"runs {wanted.id}")
     if why := slots.refusals.why(wanted.sha256, now):
         return Poll("refused-release", f"{wanted.id} was refused before: {why}")
-    if wanted.counter < rollout.floor:
-        return Poll("refused-release", f"{wanted.id} is under the floor of {rollout.floor}")
-    if slots.running and wanted.sha256 not in slots.held and window.opens(now) > now:
+    if why := rollout.forbids(wanted.counter, wanted.sha256):
+        return Poll("refused-release", f"{wanted.id} {why}")
+    urgent = slots.running in {release.sha256 for release in rollout.revoked}
+    if slots.running and not urgent and wanted.sha256 not in slots.held and window.opens(now) > now:
         return Poll("waiting", f"{wanted.id} waits for {window} UTC")
     return None
 

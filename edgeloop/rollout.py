@@ -33,8 +33,8 @@ class ReleaseRef(msgspec.Struct, frozen=True):
 class RolloutDocument(msgspec.Struct, frozen=True):
     """One version of a loop's rollout. `number` rises with each rollout, `wave` indexes `waves` (per-myriad).
 
-    `candidate` is None once everybody is on `stable`. `floor` is the lowest counter a device may run. A `paused`
-    rollout keeps devices where they are.
+    `candidate` is None once everybody is on `stable`. `floor` is the lowest counter a device may run, and
+    `revoked` are releases over it that none may. A `paused` rollout keeps devices where they are.
     """
 
     version: int
@@ -53,6 +53,7 @@ class RolloutDocument(msgspec.Struct, frozen=True):
     reason: str
     updated: datetime
     max_offline_days: int
+    revoked: tuple[ReleaseRef, ...] = ()
 
     def encode(self) -> bytes:
         """The canonical bytes, which are signed."""
@@ -62,6 +63,12 @@ class RolloutDocument(msgspec.Struct, frozen=True):
     def target(self) -> str:
         """Its path in the TUF repository."""
         return rollout_target(self.loop)
+
+    def forbids(self, counter: int, sha256: str) -> str:
+        """Why no device may run this release; empty if it may."""
+        if counter < self.floor:
+            return f"is under the floor of {self.floor}"
+        return "was revoked" if any(release.sha256 == sha256 for release in self.revoked) else ""
 
     def arm(self, device: str) -> Arm:
         """Where `device` stands: `treated` gets the candidate; `control` stays to be compared; `waiting` just stays."""

@@ -10,6 +10,7 @@ from tuf.api.metadata import TargetFile, Targets
 
 from edgeloop.errors import DataError, GateRefused
 from edgeloop.manifest import ReleaseManifest, decode_manifest
+from edgeloop.rollout import ReleaseRef
 from edgeloop.store import Store
 from edgeloop.verdict import decode_verdict
 from fleet.keys import Keys
@@ -62,6 +63,15 @@ def publish_release(
     return release
 
 
+def withdraw_release(store: Store, keys: Keys, release: ReleaseManifest, now: datetime) -> None:
+    """Sign a release no longer: nobody who holds the `rollouts` key can bring it back. Raises as `publish`."""
+
+    def drop(targets: Targets) -> None:
+        _drop(targets, release.loop, release.id)
+
+    publish(store, keys, "releases", drop, {}, now)
+
+
 def _demand_pass(release: ReleaseManifest, manifest: bytes, verdict: bytes) -> None:
     judged = decode_verdict(verdict)
     digest = sha256(manifest).hexdigest()
@@ -87,8 +97,12 @@ def _drop_old(targets: Targets, loop: str, keep: frozenset[str]) -> None:
     prefix = f"models/{loop}/"
     ids = sorted({path.removeprefix(prefix).partition(".")[0] for path in targets.targets if path.startswith(prefix)})
     for ident in [i for i in ids if i not in keep][: max(0, len(ids) - LIVE_RELEASES)]:
-        for path in [p for p in targets.targets if p.startswith(f"{prefix}{ident}.")]:
-            del targets.targets[path]
+        _drop(targets, loop, ident)
+
+
+def _drop(targets: Targets, loop: str, ident: str) -> None:
+    for path in [p for p in targets.targets if p.startswith(f"models/{loop}/{ident}.")]:
+        del targets.targets[path]
 
 
 @dataclass(frozen=True)
@@ -97,6 +111,11 @@ class PublishedRelease:
 
     manifest: ReleaseManifest
     sha256: str
+
+    @property
+    def ref(self) -> ReleaseRef:
+        """What a rollout names it by."""
+        return ReleaseRef(self.manifest.id, self.manifest.counter, self.sha256)
 
 
 def list_releases(store: Store, keys: Keys, loop: str) -> list[PublishedRelease]:

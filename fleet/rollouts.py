@@ -63,7 +63,7 @@ def start(
 ) -> RolloutDocument:
     """The document that begins to roll out `published`; the first release of a loop goes to everyone at once."""
     manifest = published.manifest
-    release = ReleaseRef(manifest.id, manifest.counter, published.sha256)
+    release = published.ref
     salts = _salts(release.sha256, devices, rules.waves[0])
     document = RolloutDocument(
         version=ROLLOUT_VERSION,
@@ -82,6 +82,7 @@ def start(
         reason="the first release: there is nothing to compare it with" if current is None else "just started",
         updated=now,
         max_offline_days=rules.max_offline_days,
+        revoked=() if current is None else current.revoked,
     )
     if current is not None and len(rules.waves) == 1:
         return conclude(document, Decision("promote", "the only wave is everyone"), now)
@@ -110,10 +111,42 @@ def conclude(document: RolloutDocument, decision: Decision, now: datetime) -> Ro
         following = document.wave + 1
         if following < len(document.waves) and document.waves[following] < 10_000:
             return msgspec.structs.replace(document, wave=following, verdict="running", **change)
-        return msgspec.structs.replace(document, stable=document.candidate, **ended)
+        return raise_floor(msgspec.structs.replace(document, stable=document.candidate, **ended))
     if decision.verdict in ("reject", "aborted"):
         return msgspec.structs.replace(document, **ended)
     return msgspec.structs.replace(document, verdict="hold", **change)
+
+
+def revoke(
+    document: RolloutDocument, release: ReleaseRef, instead: ReleaseRef | None, reason: str, now: datetime
+) -> RolloutDocument:
+    """The document after which no device may run `release` again; who does goes back at the next poll.
+
+    Args:
+        instead: what everybody gets, if `release` is the stable one.
+
+    Raises:
+        DataError: it is, and there is nothing to go back to.
+    """
+    why = f"{release.id} was revoked: {reason}"
+    change = {"reason": why, "updated": now, "revoked": (*document.revoked, release)}
+    ended = {"candidate": None, "verdict": "aborted", "paused": False, **change}
+    if document.stable == release:
+        if instead is None:
+            raise DataError(
+                f"everybody is on {release.id}, and no release before it can be gone back to.",
+                remedy="Name one with --to, or publish a better one first.",
+            )
+        ended |= {"number": document.number + 1, "stable": instead}
+    named = release in (document.stable, document.candidate)
+    return raise_floor(msgspec.structs.replace(document, **(ended if named else change)))
+
+
+def raise_floor(document: RolloutDocument) -> RolloutDocument:
+    """The document with its floor over every revoked release that is older than the stable one; those it need not name any more."""
+    over = [release for release in document.revoked if release.counter > document.stable.counter]
+    under = [release.counter + 1 for release in document.revoked if release not in over]
+    return msgspec.structs.replace(document, floor=max([document.floor, *under]), revoked=tuple(over))
 
 
 def pause(document: RolloutDocument, paused: bool, now: datetime) -> RolloutDocument:
@@ -148,13 +181,18 @@ def publish_rollout(
 
 
 def record_decision(
-    lake: Lake, document: RolloutDocument, decision: Decision, evidence: Evidence | None, now: datetime
+    lake: Lake,
+    document: RolloutDocument,
+    decision: Decision,
+    evidence: Evidence | None,
+    now: datetime,
+    subject: ReleaseRef | None = None,
 ) -> None:
-    """Add a row to `decisions`: the verdict on the release that `document` was about, and what it was taken on.
+    """Add a row to `decisions`: the verdict on the release that `document` was about, or on `subject`, and what it was taken on.
 
     Before the verdict is published: a crash in between repeats a decision, and never forgets one.
     """
-    subject = document.candidate or document.stable
+    subject = subject or document.candidate or document.stable
     row = {
         "decided": now,
         "rollout": document.number,
@@ -184,6 +222,15 @@ def last_decision(lake: Lake, document: RolloutDocument) -> str:
     query = "SELECT decided, verdict, reason FROM decisions WHERE rollout = ? ORDER BY decided DESC LIMIT 1"
     row = lake.connect(decisions=None).execute(query, [document.number]).fetchone()
     return f"{row[0]:%Y-%m-%d %H:%M} UTC, {row[1]}: {row[2]}" if row else ""
+
+
+def proven(lake: Lake) -> set[str]:
+    """The digests of all releases that were promoted and never rejected or aborted."""
+    if lake.table("decisions") is None:
+        return set()
+    query = """SELECT release_sha256 FROM decisions WHERE verdict = 'promote'
+        EXCEPT SELECT release_sha256 FROM decisions WHERE verdict IN ('reject', 'aborted')"""
+    return {digest for (digest,) in lake.connect(decisions=None).execute(query).fetchall()}
 
 
 def highest_started(lake: Lake, current: RolloutDocument | None) -> int:

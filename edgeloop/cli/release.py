@@ -51,6 +51,34 @@ def publish(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, json: Json = F
     emit({"release": found}, as_json=json, human=f"Published {found}." if found else "Nothing to publish.")
 
 
+@app.command()
+def revoke(
+    loop: LoopFile,
+    release: Annotated[str, typer.Argument(help="Its id, such as r0003, or the beginning of its digest.")],
+    store: StoreUrl,
+    keys: KeysDirectory,
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the decision.")],
+    to: Annotated[
+        str, typer.Option(metavar="RELEASE", help="What to go back to, if everybody has it; else the last good one.")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Take a release out of the fleet for ever. Devices that run it leave it at their next poll; none takes it again, nor goes back to it.
+
+    Does what the keys here reach: first where the `rollouts` key is, then where that of `releases` is.
+    """
+    from assets.centre import Centre
+    from assets.delivery import revoke_release
+    from edgeloop.store import open_store
+
+    centre = Centre(open_store(store), open_keys(keys))
+    document = revoke_release(centre, read_loop(loop), release, reason, to)
+    human = (
+        f"{release} is revoked; everybody goes to {document.stable.id}. Releases under {document.floor} are refused."
+    )
+    emit(document, as_json=json, human=human)
+
+
 @app.command("show")
 def show(
     loop: LoopFile,
