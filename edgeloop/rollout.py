@@ -67,7 +67,7 @@ class RolloutDocument(msgspec.Struct, frozen=True):
     def forbids(self, counter: int, sha256: str) -> str:
         """Why no device may run this release; empty if it may."""
         if counter < self.floor:
-            return f"is under the floor of {self.floor}"
+            return f"is under the rollout's floor of {self.floor}"
         return "was revoked" if any(release.sha256 == sha256 for release in self.revoked) else ""
 
     def arm(self, device: str) -> Arm:

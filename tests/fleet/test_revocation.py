@@ -63,7 +63,7 @@ def test_a_bad_release_that_everybody_has_is_left_and_never_comes_back(site: Sit
     release_to_everyone(site, 11)  # with a better one in force, the floor says it in the place of the list
     assert (current(site).stable.id, current(site).floor, current(site).revoked) == ("r0003", 3, ())
     pass_probation(site)
-    with site.open("dev") as device, pytest.raises(RefusedError, match="under the floor of 3"):
+    with site.open("dev") as device, pytest.raises(RefusedError, match="under the rollout's floor of 3"):
         device.way_back()  # to r0001, which the floor shuts out too
 
 
