@@ -91,7 +91,7 @@ types: setup ## mypy, strict
 lock: ## renew requirements.lock from pyproject.toml
 	$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --extra edge --extra replay --extra centre --extra litert --extra mqtt --extra metrics --extra sketches --extra dev --output-file requirements.lock --upgrade
+		--no-emit-index-url --extra edge --extra replay --extra centre --extra litert --extra mqtt --extra metrics --extra sketches --extra hsm --extra dev --output-file requirements.lock --upgrade
 	$(BIN)/uv pip compile pyproject.toml requirements-tflite.in --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --extra tflite --extra replay --extra mqtt --extra metrics --extra sketches --output-file requirements-tflite.lock --upgrade
 	rm -f .venv/.ready
