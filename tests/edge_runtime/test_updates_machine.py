@@ -117,6 +117,7 @@ class Updates(RuleBasedStateMachine):
     def start(self) -> None:
         self.process = Device.open(self.home, clock=self.clock, store=BentLink(self.site.store, self.borders))
         self.device = self.process.__enter__()
+        self.asked_with_a_full_disk = False
 
     def stop(self) -> None:
         self.process.__exit__(None, None, None)
@@ -150,6 +151,7 @@ class Updates(RuleBasedStateMachine):
         now = OnDisk.of(self.home)
         if now.staged not in ("", self.ledger.disk.staged):
             self.may_be_staged(self.by_digest[now.staged])
+        asked |= self.asked_with_a_full_disk  # what came of it may be written only now
         self.ledger.take(now, self.trusted(now), asked=asked, left_by_hand=left_by_hand)
 
     def may_be_staged(self, made: Made) -> None:
@@ -172,6 +174,7 @@ class Updates(RuleBasedStateMachine):
             assert self.device.status().update.state == "committed"
 
     def exchange(self, fault: Fault = Fault()) -> None:  # noqa: B008
+        self.asked_with_a_full_disk |= fault.disk_full
         self.live(self.device.exchange, fault, asked=True)
 
     @rule(what=st.sampled_from((*GOOD, *NEVER_STAGED)), fault=none | none | none | deaths | links | full_disks)
@@ -263,10 +266,13 @@ class Updates(RuleBasedStateMachine):
             self.exchange()
 
     @precondition(lambda self: self.ledger.disk.committed)
-    @rule(fault=none | deaths | full_disks | full_disks, crashed=st.booleans())
-    def the_centre_takes_its_candidate_back(self, fault: Fault, crashed: bool) -> None:
+    @rule(what=st.sampled_from(GOOD), fault=none | deaths | full_disks | full_disks, crashed=st.booleans())
+    def the_centre_takes_its_candidate_back(self, what: str, fault: Fault, crashed: bool) -> None:
         """With a disk that is full nothing of it is written, and the files of what the disk still names must stay."""
-        self.roll_out(self.by_digest[self.ledger.disk.committed])
+        champion = self.by_digest[self.ledger.disk.committed]
+        self.roll_out(self.made[what])
+        self.exchange()
+        self.roll_out(champion)
         self.exchange(fault)
         if crashed:
             self.live(self.crash)
@@ -351,5 +357,5 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 
 
 def test_it_has_a_model_to_run_and_never_one_that_it_must_not(fleet: Fleet) -> None:
-    rules = settings(max_examples=50, stateful_step_count=20, deadline=None)
+    rules = settings(max_examples=40, stateful_step_count=20, deadline=None)
     run_state_machine_as_test(lambda: Updates(fleet), settings=rules)
