@@ -94,6 +94,8 @@ class Ledger:
         assert not given_up or asked or self.refuses(before.staged, at), "it failed, and is not refused"
         assert now.committed or not before.committed, "there was a model that passed its probation, and is none now"
         assert now.committed not in self.bad
+        if before.staged and now.committed == before.staged:
+            assert now.previous == (before.committed or before.previous), "there is no way back any more"
         assert not any(self.refuses(release, at) for release in now.held), "a slot holds a release that is refused"
         self._nothing_is_tried_over_and_over()
 

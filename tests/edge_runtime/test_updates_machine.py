@@ -176,13 +176,17 @@ class Updates(RuleBasedStateMachine):
     def exchange(self, fault: Fault = Fault()) -> None:  # noqa: B008
         self.asked_with_a_full_disk |= fault.disk_full
         self.live(self.device.exchange, fault, asked=True)
+        status = self.device.status()
+        assert status.update.state != "self-test-failed" or status.update.release in status.refused
 
     @rule(what=st.sampled_from((*GOOD, *NEVER_STAGED)), fault=none | none | none | deaths | links | full_disks)
     def is_offered(self, what: str, fault: Fault) -> None:
         self.roll_out(self.made[what])
         self.exchange(fault)
 
-    @rule(what=st.sampled_from(BAD), fault=none | none | deaths | full_disks, waits=waits)
+    @rule(
+        what=st.sampled_from((*FAILING, "wrong golden vectors")), fault=none | none | deaths | full_disks, waits=waits
+    )
     def is_offered_what_fails_and_asks_again_later(self, what: str, fault: Fault, waits: list[float]) -> None:
         self.roll_out(self.made[what])
         self.exchange()
@@ -193,6 +197,10 @@ class Updates(RuleBasedStateMachine):
             self.exchange()
             assert not may or self.times_tried() > tried, "its refusal is over, and it is not tried again"
             self.is_tried(fault)
+
+    @rule(waits=waits)
+    def is_offered_what_ends_it_and_asks_again_later(self, waits: list[float]) -> None:
+        self.is_offered_what_fails_and_asks_again_later("kills in its self-test", Fault(), waits)
 
     def is_tried(self, fault: Fault) -> None:
         """Until it has failed, if nothing else goes wrong."""
@@ -357,5 +365,5 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 
 
 def test_it_has_a_model_to_run_and_never_one_that_it_must_not(fleet: Fleet) -> None:
-    rules = settings(max_examples=40, stateful_step_count=20, deadline=None)
+    rules = settings(max_examples=50, stateful_step_count=20, deadline=None)
     run_state_machine_as_test(lambda: Updates(fleet), settings=rules)
