@@ -48,7 +48,7 @@ test: setup ## all tests
 	$(BIN)/python -m pytest
 
 # These make releases with a trainer, or ingest, or write the networks: they need the centre.
-CENTRE_TESTS := policies releases rollback shipper updates_machine networks
+CENTRE_TESTS := releases rollback updates_machine networks
 
 test-tflite: .venv-tflite/.ready ## the device's tests on tflite-runtime, in an environment of its own
 	.venv-tflite/bin/python -m pytest tests/edge_runtime $(CENTRE_TESTS:%=--ignore=tests/edge_runtime/test_%.py)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from edge_runtime.device import Device
 from edgeloop.errors import StoreError
 from edgeloop.layout import BatchName
 from edgeloop.stick import open_stick
-from ingest.completeness import completeness
-from ingest.run import ingest
 from tests.site import LOOP, BentStore, Site, make_site, readings
 
 BATCH = 50
@@ -60,27 +60,8 @@ def test_after_an_outage_the_newest_and_the_oldest_go_up_by_turns(tmp_path: Path
         assert device.status().spooled == 0
     # 401 was sealed, and waited for the link, before there were newer ones; so were 101 and 151.
     assert link.begins == [451, 1, 401, 51, 501, 101, 508, 151, 511, 201, 351, 251, 301]
-    report = ingest(site.store, site.lake, site.config, site.clock() + timedelta(hours=1))
-    assert (report.rows, report.rejected) == (560, 0)
-    (books,) = completeness(site.store, site.lake, site.config.layout).to_pylist()
-    assert (books["produced"], books["ingested"], books["missing"]) == (560, 560, 0)
-
-
-def test_what_was_measured_before_the_clock_was_set_is_quarantined_by_itself(tmp_path: Path) -> None:
-    site = make_site(tmp_path)
-    now, site.clock.now = site.clock.now, datetime(1970, 1, 1, tzinfo=UTC)
-    with site.open("dev") as device:
-        predict(device, 30)
-        site.clock.now = now
-        predict(device, 70)
-        assert device.exchange()
-        assert device.status().spooled == 0
-    report = ingest(site.store, site.lake, site.config, now + timedelta(hours=1))
-    assert (report.rows, report.rejected) == (70, 1)
-    (books,) = completeness(site.store, site.lake, site.config.layout).to_pylist()
-    assert (books["produced"], books["ingested"], books["missing"], books["quarantined"]) == (100, 70, 30, 1)
-    (reason,) = (entry.path for entry in site.store.list(site.config.layout.quarantine) if "reason" in entry.path)
-    assert b"from 1970-01-01 00:00 to 1970-01-01 00:00, outside 2000 to now plus a day" in site.store.read(reason)
+    batches = [BytesIO(site.store.read(entry.path)) for entry in site.store.list(site.config.layout.inbox)]
+    assert sorted(seq for batch in batches for seq in pq.read_table(batch)["seq"].to_pylist()) == [*range(1, 561)]
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ingest.plan import decode_plan
 from ingest.run import ingest, make_plan
 from ingest.tables import BATCHES
 from tests.ingest.batches import column, events, named, rewrite, seal
-from tests.site import LOOP, START, BentStore, Site, link_down, make_site
+from tests.site import LOOP, START, BentStore, Site, link_down, make_site, readings
 
 NOW = START + timedelta(days=1)
 
@@ -383,3 +383,19 @@ def test_a_plan_without_the_store_s_time_is_carried_out(site: Site) -> None:
     assert ingest(site.store, site.lake, site.config, NOW).recovered
     assert path not in {entry.path for entry in site.store.list(site.config.layout.inbox)}
     assert site.lake.connect(batches=None).execute("SELECT stored_at FROM batches").fetchall() == [(None,)]
+
+
+def test_what_was_measured_before_the_clock_was_set_is_quarantined_by_itself(site: Site) -> None:
+    now, site.clock.now = site.clock.now, datetime(1970, 1, 1, tzinfo=UTC)
+    with site.open("dev") as device:
+        device.predict_many(readings(30))
+        site.clock.now = now
+        device.predict_many(readings(70))
+        assert device.exchange()
+        assert device.status().spooled == 0
+    report = ingest(site.store, site.lake, site.config, now + timedelta(hours=1))
+    assert (report.rows, report.rejected) == (70, 1)
+    (books,) = completeness(site.store, site.lake, site.config.layout).to_pylist()
+    assert (books["produced"], books["ingested"], books["missing"], books["quarantined"]) == (100, 70, 30, 1)
+    (reason,) = (entry.path for entry in site.store.list(site.config.layout.quarantine) if "reason" in entry.path)
+    assert b"from 1970-01-01 00:00 to 1970-01-01 00:00, outside 2000 to now plus a day" in site.store.read(reason)
