@@ -35,7 +35,7 @@ from itertools import groupby
 from pathlib import Path
 
 from edge_runtime.groups import NEWEST, OLDEST, ROW, Damaged, Event, halve, insert, new_lots, take_out, thin, unpack
-from edge_runtime.state import StateFile
+from edge_runtime.state import COPIED, StateFile
 from edgeloop.clock import EPOCH_0
 from edgeloop.config import DeviceSection
 from edgeloop.errors import DataError
@@ -70,7 +70,7 @@ class Spool:
     """The durable state of a device. One thread records; every other method is for any thread.
 
     Args:
-        path: the SQLite file; beside it `epoch` remembers the epoch should the file be lost.
+        path: the SQLite file.
         section: `[device]` settings.
         now: used to number a new epoch only.
         read_only: to look at it; nothing may be recorded or put.
@@ -101,6 +101,7 @@ class Spool:
             self.fault = self._state.unwritable()
         else:
             self.flush()  # which says it, if the file could not be opened
+            self._state.copy()
 
     @property
     def set_aside(self) -> str:
@@ -278,9 +279,12 @@ class Spool:
             size = sum(insert(connection, group, group[0].weight) for group in groups)
             _set(connection, {**self._meta, "next_seq": written + 1, "last_ts": self._last_ts, "shed": shed})
         del self._buffer[: len(events)]
+        copied = not self._meta.keys().isdisjoint(COPIED)
         self._meta.clear()
         self.produced, self.shed, self._thinned = written, shed, 0
         self._bytes += size
+        if copied:
+            self._state.copy()
 
     def _thin_buffer(self) -> None:
         """Rule 5: the newest events have the lowest weight, so they are at the end of the buffer."""

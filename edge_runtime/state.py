@@ -2,7 +2,8 @@
 
 Rules:
 1. A file that is damaged, or cannot even be read, is set aside and a new one begun with a higher epoch, so that no sequence number
-   is ever used twice. Where the disk does not let that be, it is so in memory, and on the disk once it can.
+   is ever used twice. Where the disk does not let that be, it is so in memory, and on the disk once it can. The new one begins with
+   the values of `COPIED`, which are in the file `slots` beside it as they were written last.
 2. All threads share one connection and take turns by `lock`, which is held for a disk's time and never for a network's.
 3. What the disk refuses is a `DataError`, and nothing of that transaction has happened.
 4. Looking (`read_only`) changes no file, and works beside a running device.
@@ -22,6 +23,8 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
+import msgspec
+
 from edgeloop.errors import DataError
 
 # The weight of a group is its level: that of every event in it which was not spared (`groups.py`).
@@ -38,12 +41,15 @@ CREATE TABLE IF NOT EXISTS cuts (seq INTEGER PRIMARY KEY);
 PATIENCE = 0.1
 """Seconds to wait for another process's lock. Only a backup can have one, and a prediction is not to wait for it."""
 
+COPIED = ("committed", "previous", "refused")
+"""Without these a device would have no model until its next poll, and would try again what it refused."""
+
 LEAST_FREE = 64_000
 """Bytes that a disk must have for SQLite to begin a log and the index of it."""
 
 
 class StateFile:
-    """The file at `path`; beside it `epoch` remembers the epoch should the file be lost.
+    """The file at `path`; beside it `epoch` and `slots` remember what is needed should the file be lost.
 
     Args:
         now: used to number a new epoch only.
@@ -57,7 +63,7 @@ class StateFile:
         self.path, self.lock, self.set_aside = path, threading.RLock(), ""
         self.fault = ""
         """Why something stands in for the file; empty if nothing does."""
-        self._unreadable = False
+        self._unreadable, self._copied = False, self._read_copied()
         if read_only:
             with self._own_errors("read"):
                 self._connection = self._look()
@@ -92,6 +98,14 @@ class StateFile:
             connection = self._connect()
             self._connection.close()
             self._connection, self.fault = connection, ""
+
+    def copy(self) -> None:
+        """Write the values of `COPIED` beside the file, if they are others than before and the disk takes it."""
+        values = dict(self.rows(f"SELECT key, value FROM meta WHERE key IN {COPIED}"))
+        if values != self._copied:
+            with contextlib.suppress(OSError):
+                self._write_beside("slots", msgspec.json.encode(values))
+                self._copied = values
 
     def unwritable(self) -> str:
         """Why nothing can be written here, as far as looking tells; empty if nothing speaks against it."""
@@ -128,7 +142,7 @@ class StateFile:
             self._epoch = int(kept["epoch"])
             self._connection = _stand_in(kept)
         except (sqlite3.DatabaseError, KeyError):
-            self._connection = _stand_in({"epoch": str(self._epoch)})
+            self._connection = _stand_in({**self._copied, "epoch": str(self._epoch)})
             self._unreadable = self.path.exists() and self.path.stat().st_size > 0  # not of a start on a full disk
             with contextlib.suppress(DataError):
                 self.reopen()
@@ -146,8 +160,8 @@ class StateFile:
             if "events" not in {column[1] for column in connection.execute("PRAGMA table_info(groups)")}:  # older
                 connection.execute("ALTER TABLE groups ADD COLUMN events INTEGER NOT NULL DEFAULT 0")
             if connection.execute("SELECT 1 FROM meta WHERE key = 'epoch'").fetchone() is None:
-                self._mark_epoch()
-                connection.execute("INSERT INTO meta VALUES ('epoch', ?)", (str(self._epoch),))
+                self._write_beside("epoch", str(self._epoch).encode())
+                _insert(connection, {**self._copied, "epoch": str(self._epoch)})
         except (sqlite3.DatabaseError, OSError):
             connection.close()
             raise
@@ -175,10 +189,18 @@ class StateFile:
             epoch = max(int(self.path.with_name("epoch").read_text()) + 1, epoch)
         return epoch
 
-    def _mark_epoch(self) -> None:
-        part = self.path.with_name("epoch.part")  # a full disk takes the new one not, and is not to take the old one
-        part.write_text(str(self._epoch))
-        part.replace(self.path.with_name("epoch"))
+    def _read_copied(self) -> dict[str, str]:
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            return msgspec.json.decode(self.path.with_name("slots").read_bytes(), type=dict[str, str])
+        return {}
+
+    def _write_beside(self, name: str, content: bytes) -> None:
+        part = self.path.with_name(f"{name}.part")  # a full disk takes the new one not, and is not to take the old one
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self.path.with_name(name))
 
     def _move_away(self) -> None:
         number = len(list(self.path.parent.glob(f"{self.path.name}.damaged-*"))) + 1
@@ -209,5 +231,11 @@ def _stand_in(kept: dict[str, str]) -> sqlite3.Connection:
     """A state in memory with these values; no events."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     connection.executescript(_TABLES)
-    connection.executemany("INSERT INTO meta VALUES (?, ?)", kept.items())
+    _insert(connection, kept)
     return connection
+
+
+def _insert(connection: sqlite3.Connection, values: dict[str, str]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
+    connection.execute("COMMIT")

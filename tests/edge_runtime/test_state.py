@@ -136,6 +136,24 @@ def shipped(site: Site) -> list[int]:
     return sorted(seq for batch in batches for seq in batch["seq"].to_pylist())
 
 
+def test_a_lost_state_leaves_the_release_and_what_was_refused(site: Site) -> None:
+    with site.open("dev") as device:
+        device._running.slots.refuse("f" * 64, "it was bad")
+        was = device.status()
+    home = site.directory / "devices/dev"
+    (home / "state.sqlite").write_bytes(b"no database" * 1000)
+    with site.open("dev") as device:
+        predict(device, 5)
+        status = device.status()
+        assert (status.epoch, status.release_id, status.refused) == (was.epoch + 1, "r0001", {"f" * 64: "it was bad"})
+        assert "set aside" in status.update.reason
+        assert device.exchange()
+        assert (device.status().update.state, device.status().shed) == ("up-to-date", 0)
+    (home / "slots").unlink()  # as of an older version
+    with site.open("dev"):
+        assert (home / "slots").exists()
+
+
 def test_a_state_that_is_another_users_is_read_and_written_once_it_may_be(home: Path) -> None:
     home.chmod(0o755)
     with as_nobody():
