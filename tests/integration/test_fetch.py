@@ -19,6 +19,7 @@ from tuf.api.metadata import TargetFile, Targets
 
 from edge_runtime import updater
 from edge_runtime.device import Device
+from edge_runtime.settings import read_settings
 from edgeloop.layout import RELEASE_METADATA
 from edgeloop.status import UpdateState
 from edgeloop.store import Store, open_store
@@ -63,12 +64,13 @@ def newest_model(site: Site) -> tuple[str, bytes]:
 
 
 def poll_by(site: Site, store: Store, **section: float) -> UpdateState:
-    """Poll by `store`, and go on predicting."""
+    """Poll by `store` a device with these settings, and go on predicting."""
     home = site.directory / "devices/dev"
+    settings = msgspec.structs.replace(
+        read_settings(home), section=msgspec.structs.replace(site.config.device, **section)
+    )
+    (home / "settings.json").write_bytes(msgspec.json.encode(settings, enc_hook=str))
     with Device.open(home, clock=site.clock, store=store) as device:
-        device.settings = msgspec.structs.replace(
-            device.settings, section=msgspec.structs.replace(device.settings.section, **section)
-        )
         device.poll()
         assert predict(device, 40) > 30
         return device.status().update
