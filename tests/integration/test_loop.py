@@ -156,7 +156,7 @@ def test_on_a_minio_that_is_killed_all_the_time_the_loop_finds_what_it_finds_in_
     if shutil.which("minio") is None:
         pytest.skip("no MinIO on this machine; `make minio-server` makes it")
     loop, data = a_half_year(tmp_path)
-    found = campaign(tmp_path, loop, data, seed=1, pause=3.0)
+    found = campaign(tmp_path, loop, data, seed=1, pause=5.0)
     assert found.kills >= 3
     assert not any(found.never.values()), found
     assert found.killed["events"]["ingested"] == found.killed["events"]["produced"] > 3000
