@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socketserver
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -67,6 +69,22 @@ def test_ranges_and_listing(store: Store) -> None:
     store.delete("x/one")
     with pytest.raises(NotFound):
         store.read("x/one")
+
+
+def test_a_listing_of_more_than_a_page_is_whole(store: Store) -> None:
+    names = {f"x/{i:04}" for i in range(1001)}  # S3 lists a thousand at a time
+    with ThreadPoolExecutor(8) as writers:
+        list(writers.map(lambda name: store.create(name, b""), names))
+    assert {entry.path for entry in store.list("x")} == names
+
+
+def test_the_largest_batch_is_created_once_and_copied_as_any(store: Store) -> None:
+    content = os.urandom(16 * 2**20)
+    store.create("x", content)
+    with pytest.raises(AlreadyExists):
+        store.create("x", content[:-1])
+    store.copy("x", "y")
+    assert store.read("y") == content
 
 
 def test_nothing_is_read_past_an_objects_end_and_nothing_is_there_that_is_not(store: Store) -> None:
