@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
+from xml.etree import ElementTree
 
 import urllib3
 from minio.credentials import Credentials
@@ -36,8 +37,8 @@ class Answer:
 class User:
     """Somebody who asks the server at `endpoint`."""
 
-    def __init__(self, endpoint: str, name: str, secret: str) -> None:
-        self._endpoint, self._credentials = endpoint, Credentials(name, secret)
+    def __init__(self, endpoint: str, name: str, secret: str, token: str | None = None) -> None:
+        self._endpoint, self._credentials = endpoint, Credentials(name, secret, token)
         self._pool = urllib3.PoolManager(retries=False, timeout=5)
         self.secret = secret
 
@@ -55,6 +56,8 @@ class User:
         url, now, digest = urlsplit(f"{self._endpoint}/{path}"), utcnow(), hashlib.sha256(body).hexdigest()
         url = url._replace(query=urlencode(sorted((query or {}).items())))
         asked = {"Host": url.netloc, "x-amz-date": to_amz_date(now), "x-amz-content-sha256": digest, **(headers or {})}
+        if self._credentials.session_token:
+            asked["x-amz-security-token"] = self._credentials.session_token
         if body:
             asked["Content-MD5"] = b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
         signed = sign(
@@ -74,3 +77,8 @@ class User:
         form = urlencode({"Action": "AssumeRole", "Version": "2011-06-15", "DurationSeconds": "3600"}).encode()
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         return self("POST", "", body=form, headers=kind, sign=sign_v4_sts)
+
+    def temporary(self) -> User:
+        """The same user by temporary credentials."""
+        said = {e.tag.rpartition("}")[2]: e.text or "" for e in ElementTree.fromstring(self.assume_role().body).iter()}
+        return User(self._endpoint, said["AccessKeyId"], said["SecretAccessKey"], said["SessionToken"])

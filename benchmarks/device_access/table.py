@@ -16,6 +16,7 @@ from benchmarks.device_access.places import (
     OWN_INBOX,
     OWN_STATUS,
     PREFIX,
+    SOURCE,
     Place,
     places,
 )
@@ -23,6 +24,7 @@ from benchmarks.device_access.verbs import OF_BUCKETS, OF_OBJECTS, OF_THE_SERVER
 from fleet.access import new_secret, open_access
 
 BUCKETS = {"the bucket": BUCKET, "another bucket": OTHER_BUCKET}
+TEMPORARY = "the server, by temporary credentials"
 _Answers = dict[str, Answer]
 
 
@@ -66,6 +68,9 @@ def try_everything(device: User, root: User, *, minio: bool = True) -> Table:
     }
     if minio:
         said["the server"] = {verb: attempt(device) for verb, attempt in OF_THE_SERVER.items()}
+        temporary = device.temporary()  # after what ended all of them
+        assert temporary("GET", SOURCE).status == 200
+        said[TEMPORARY] = {verb: attempt(temporary) for verb, attempt in OF_THE_SERVER.items()}
     changed = tuple(_changed(before | {path: tag for place in found for path, tag in place.put.items()}, _there(root)))
     return _judged(said, _unknown(root, minio=minio), changed)
 
@@ -105,7 +110,8 @@ def _unknown(root: User, *, minio: bool) -> dict[str, set[str]]:
     of_bucket = {verb: attempt(root, OTHER_BUCKET) for verb, attempt in OF_BUCKETS.items()}
     answers |= dict.fromkeys(BUCKETS, of_bucket)
     if minio:
-        answers["the server"] = {verb: attempt(root) for verb, attempt in OF_THE_SERVER.items()}
+        of_server = {verb: attempt(root) for verb, attempt in OF_THE_SERVER.items()}
+        answers |= dict.fromkeys(("the server", TEMPORARY), of_server)
     return {
         place: {verb for verb, answer in said.items() if answer.absent or answer.denied}
         for place, said in answers.items()

@@ -219,7 +219,6 @@ OF_THE_SERVER: dict[str, OfServer] = {
     "list the access keys of another": _admin("GET", "list-service-accounts", user="dev-2"),
     "make an access key": _sealed("PUT", "add-service-account", {}),
     "make an access key of another": _sealed("PUT", "add-service-account", {"targetUser": "dev-2"}),
-    "end its temporary credentials": _admin("POST", "revoke-tokens/builtin", user=DEVICE, fullRevoke="true"),
     "end those of another": _admin("POST", "revoke-tokens/builtin", user="dev-2", fullRevoke="true"),
     "list policies": _admin("GET", "list-canned-policies"),
     "its own policy": _admin("GET", "info-canned-policy", name=policy_name(BUCKET, PREFIX, LOOP)),
@@ -241,4 +240,5 @@ OF_THE_SERVER: dict[str, OfServer] = {
     "its usage": _admin("GET", "datausageinfo"),
     "export users": _admin("GET", "export-iam"),
     "export buckets": _admin("GET", "export-bucket-metadata"),
+    "end its temporary credentials": _admin("POST", "revoke-tokens/builtin", user=DEVICE, fullRevoke="true"),
 }
