@@ -102,8 +102,12 @@ def policy_name(bucket: str, prefix: str, loop: str) -> str:
 
 
 def minio_policy(bucket: str, prefix: str, loop: str) -> dict[str, Any]:
-    """`device_policy`, and none of MinIO's administration: without a word on it, a user may give itself access keys and another secret."""
-    policy = device_policy(bucket, prefix, loop)
+    """`device_policy` as MinIO needs it."""
+    return without_administration(device_policy(bucket, prefix, loop))
+
+
+def without_administration(policy: dict[str, Any]) -> dict[str, Any]:
+    """A policy with none of MinIO's administration: without a word on it, a user may give itself access keys and another secret."""
     return {**policy, "Statement": [*policy["Statement"], {"Effect": "Deny", "Action": ["admin:*"]}]}
 
 

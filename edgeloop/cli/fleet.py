@@ -116,6 +116,18 @@ def check_store(store: StoreUrl, json: Json = False) -> None:
 
 
 @app.command()
+def refresh(store: StoreUrl, keys: KeysDirectory, json: Json = False) -> None:
+    """Sign timestamp anew, and snapshot, rollouts and releases where half of their life is over: what the job `signatures` does."""
+    from edgeloop.store import open_store
+    from fleet.repository import in_turn
+    from fleet.repository import refresh as sign_again
+
+    opened, ring = open_store(store), open_keys(keys)
+    in_turn(lambda: sign_again(opened, ring, system_clock()))
+    emit({"refreshed": True}, as_json=json, human="Signed anew. `edgeloop fleet keys list` says until when that holds.")
+
+
+@app.command()
 def renew(
     store: StoreUrl,
     keys: KeysDirectory,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -229,10 +230,12 @@ def show(
 
 @app.command()
 def policy(role: Annotated[Authority, typer.Argument(help="Whose key the process holds.")], store: StoreUrl) -> None:
-    """Print what a process that signs for this role may do in the bucket, as an IAM policy."""
+    """Print what a process that signs for this role may do in the bucket, as an IAM policy; MinIO's, if AWS_ENDPOINT_URL names one."""
     import msgspec
 
-    from fleet.access import publisher_policy
+    from fleet.access import publisher_policy, without_administration
     from fleet.bucket import bucket_of
 
-    print(msgspec.json.format(msgspec.json.encode(publisher_policy(*bucket_of(store), role.value))).decode())
+    found = publisher_policy(*bucket_of(store), role.value)
+    found = without_administration(found) if os.environ.get("AWS_ENDPOINT_URL") else found
+    print(msgspec.json.format(msgspec.json.encode(found)).decode())

@@ -15,7 +15,7 @@ from tuf.api.metadata import Metadata, TargetFile, Targets, Timestamp
 from edge_runtime.trust import refresh as client_refresh
 from edgeloop.errors import ConfigError, StoreError
 from edgeloop.store import Store, open_store
-from fleet.access import new_secret, publisher_policy
+from fleet.access import new_secret, publisher_policy, without_administration
 from fleet.keys import Keys, create_keys
 from fleet.metadata import TIMESTAMP
 from fleet.repository import in_turn, initialise, publish
@@ -87,7 +87,7 @@ def user(url: str, role: str) -> dict[str, str]:
     provider = StaticProvider(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
     admin = MinioAdmin(endpoint=endpoint.partition("://")[2], credentials=provider, secure=False)
     bucket, _, prefix = url.removeprefix("s3://").partition("/")
-    admin.policy_add(policy_name=name, policy=publisher_policy(bucket, prefix, role))
+    admin.policy_add(policy_name=name, policy=without_administration(publisher_policy(bucket, prefix, role)))
     admin.user_add(access_key=name, secret_key=secret)
     admin.attach_policy(policies=[name], user=name)
     return {"AWS_ACCESS_KEY_ID": name, "AWS_SECRET_ACCESS_KEY": secret}
