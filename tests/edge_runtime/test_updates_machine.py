@@ -274,11 +274,12 @@ class Updates(RuleBasedStateMachine):
             self.exchange()
 
     @precondition(lambda self: self.ledger.disk.committed)
-    @rule(what=st.sampled_from(GOOD), fault=none | deaths | full_disks | full_disks, crashed=st.booleans())
-    def the_centre_takes_its_candidate_back(self, what: str, fault: Fault, crashed: bool) -> None:
+    @rule(fault=none | deaths | full_disks | full_disks, crashed=st.booleans())
+    def the_centre_takes_its_candidate_back(self, fault: Fault, crashed: bool) -> None:
         """With a disk that is full nothing of it is written, and the files of what the disk still names must stay."""
         champion = self.by_digest[self.ledger.disk.committed]
-        self.roll_out(self.made[what])
+        others = (made for made in map(self.made.get, GOOD) if made and made.ref.sha256 not in self.ledger.disk.held)
+        self.roll_out(next(others, champion))
         self.exchange()
         self.roll_out(champion)
         self.exchange(fault)
