@@ -22,6 +22,7 @@ from edgeloop.events import AGGREGATE_FIELDS, LABELS, batch_schema
 from edgeloop.layout import BatchName, check_id, is_digest
 from edgeloop.schema import EVENT_SCHEMA
 from edgeloop.sketches import AGGREGATES, EVENTS
+from ingest.pages import demand_bounded
 from ingest.plan import AcceptedBatch
 from ingest.sketches import LONGEST
 from ingest.windows import check_windows
@@ -53,7 +54,9 @@ def check_batch(path: str, content: bytes, config: LoopConfig, now: datetime) ->
     if sha256(content).hexdigest() != name.sha256:
         raise DataError("its content is not what its name says: damaged on the way or in the store.")
     with _blamed_on_the_file():
-        words = _read_words(_open(content))
+        file = _open(content)
+        demand_bounded(content, MAX_ROWS, MAX_EXPANDED)
+        words = _read_words(file)
         _check_words(words, config, device, name)
         kind, rows, last = _judge(content, words, config, name, now)
     return AcceptedBatch(
@@ -164,7 +167,9 @@ def _demand_short_text(table: pa.Table, names: Sequence[str]) -> None:
 def check_labels(content: bytes, config: LoopConfig, now: datetime) -> pa.Table:
     """The rows of a label file, with the columns of `LABELS`. Raises `DataError`."""
     with _blamed_on_the_file():
-        rows = _read_labels(_open(content, LABEL_TEXT))
+        file = _open(content, LABEL_TEXT)
+        demand_bounded(content, MAX_ROWS, MAX_EXPANDED)
+        rows = _read_labels(file)
         _check_labels(rows, config, now)
         return rows
 

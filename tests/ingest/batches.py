@@ -72,3 +72,19 @@ def named(site: Site, content: bytes, first: int = 1, device: str = "d1") -> tup
 
 def column(name: str, values: object, kind: pa.DataType) -> object:
     return lambda table: table.set_column(table.schema.get_field_index(name), name, pa.array(values, kind))
+
+
+def lying(content: bytes, true: int, count: int = -1) -> bytes:
+    """The file with a number of its footer told as 100, wherever it is or in its first places."""
+    place, footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little"), varint(true)
+    return content[:place] + content[place:].replace(footer, varint(100, len(footer)), count)
+
+
+def varint(number: int, length: int = 0) -> bytes:
+    """A number as Thrift's compact protocol has it, in so many bytes at least."""
+    coded, found = 2 * number, bytearray()
+    while coded or len(found) < max(length, 1):
+        found.append(coded & 127 | 128)
+        coded >>= 7
+    found[-1] &= 127
+    return bytes(found)

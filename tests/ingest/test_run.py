@@ -20,7 +20,7 @@ from ingest.completeness import completeness
 from ingest.plan import decode_plan
 from ingest.run import ingest, make_plan
 from ingest.tables import BATCHES
-from tests.ingest.batches import column, events, named, rewrite, seal
+from tests.ingest.batches import column, events, lying, named, rewrite, seal
 from tests.site import LOOP, START, BentStore, Site, link_down, make_site, readings
 
 NOW = START + timedelta(days=1)
@@ -85,6 +85,12 @@ def hostile(site: Site) -> dict[str, Callable[[], tuple[str, bytes]]]:
         return lambda: rewrite(site, good, change, {f"edgeloop.{k}": v for k, v in words.items()})
 
     far = int((NOW + timedelta(days=3)).timestamp() * 1e6)
+    _, bomb = bent(column("prediction", [str(i) + "x" * 14_000_000 for i in range(5)], pa.string()))()
+    _, many = rewrite(site, good, lambda t: pa.concat_tables([t] * 20_001))
+    sink = pa.BufferOutputStream()
+    plain = pq.read_table(pa.BufferReader(good))
+    pq.write_table(plain, sink, use_dictionary=False, column_encoding={"prediction": "DELTA_BYTE_ARRAY"})
+    by_difference = sink.getvalue().to_pybytes()
     return {
         "not what its name says": lambda: (seal(site, events(1, 5))[0], good[:-1] + b"x"),
         "no Parquet": lambda: named(site, good[:200]),
@@ -122,6 +128,11 @@ def hostile(site: Site) -> dict[str, Callable[[], tuple[str, bytes]]]:
         f"0 to 4, 1 to {10**12 - 1}": lambda: rewrite(
             site, seal(site, events(1, 5))[1], column("seq", [0, 1, 2, 3, 4], pa.int64()), first=0
         ),
+        "pages unpack to": lambda: named(
+            site, lying(bomb, pq.ParquetFile(pa.BufferReader(bomb)).metadata.row_group(0).total_byte_size)
+        ),
+        "unpack to more than 100000 rows": lambda: named(site, lying(many, 100_005, 1)),
+        "encoded by their difference": lambda: named(site, by_difference),
         "unpacks to": bent(column("prediction", [str(i) + "x" * 14_000_000 for i in range(5)], pa.string())),
     }
 

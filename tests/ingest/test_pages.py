@@ -1,0 +1,84 @@
+"""A file is held to what its pages say, whatever its footer does."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeloop.errors import DataError
+from ingest.pages import PAGE, demand_bounded
+from tests.ingest.batches import lying, varint
+
+
+def written(table: pa.Table, **options: object) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, **options)
+    return sink.getvalue().to_pybytes()
+
+
+def footer(content: bytes) -> pq.FileMetaData:
+    return pq.ParquetFile(pa.BufferReader(content)).metadata
+
+
+ROW = st.fixed_dictionaries({"a": st.integers(-9, 9) | st.none(), "b": st.text(max_size=9), "c": st.booleans()})
+SCHEMA = pa.schema([("a", pa.int64()), ("b", pa.string()), ("c", pa.bool_())])
+
+
+@given(
+    st.lists(ROW, min_size=1),
+    st.sampled_from(["none", "snappy", "zstd", "brotli", "gzip"]),
+    st.sampled_from(["1.0", "2.0"]),
+    st.booleans(),
+    st.integers(1, 100),
+)
+def test_an_honest_file_has_as_many_values_as_rows_and_unpacks_to_what_it_says(
+    rows: list[dict[str, object]], compression: str, version: str, dictionary: bool, group: int
+) -> None:
+    content = written(
+        pa.Table.from_pylist(rows, SCHEMA),
+        compression=compression,
+        data_page_version=version,
+        use_dictionary=dictionary,
+        row_group_size=group,
+        data_page_size=16,
+    )
+    found = footer(content)
+    groups = [found.row_group(i) for i in range(found.num_row_groups)]
+    most = max(g.num_rows for g in groups)
+    room = sum(g.total_byte_size for g in groups) + PAGE * len(content)
+    demand_bounded(content, most, room)
+    with pytest.raises(DataError, match="unpack to more"):
+        demand_bounded(content, most - 1, room)
+
+
+@given(st.binary(max_size=300), st.integers(0, 2000))
+def test_no_bytes_crash_it(junk: bytes, at: int) -> None:
+    content = written(pa.table({"a": list(range(100)), "b": ["x"] * 100}))
+    with suppress(DataError, LookupError, RecursionError):
+        demand_bounded(content[:at] + junk + content[at + len(junk) :], 1000, 100_000)
+
+
+def test_a_footer_that_lies_is_not_believed() -> None:
+    content = written(pa.table({"a": ["x" * 1_000_000] * 5}), use_dictionary=False)
+    liar = lying(content, footer(content).row_group(0).total_byte_size)
+    assert footer(liar).row_group(0).total_byte_size == 100
+    with pytest.raises(DataError, match="1000000 bytes"):
+        demand_bounded(liar, 100, 1_000_000)
+
+
+def test_texts_by_their_difference_are_refused() -> None:
+    content = written(
+        pa.table({"a": ["x" * 100] * 50}), use_dictionary=False, column_encoding={"a": "DELTA_BYTE_ARRAY"}
+    )
+    with pytest.raises(DataError, match="plain encoding"):
+        demand_bounded(content, 100, 10_000)
+
+
+def test_numbers_are_written_as_thrift_does() -> None:
+    assert [varint(n) for n in (0, 1, 63, 64, 100_000)] == [b"\0", b"\2", b"\x7e", b"\x80\1", b"\xc0\x9a\x0c"]
+    assert varint(1, 3) == b"\x82\x80\0"
