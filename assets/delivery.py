@@ -14,7 +14,14 @@ from edgeloop.errors import DataError
 from edgeloop.rollout import RolloutDocument
 from edgeloop.roster import read_roster
 from fleet.gate import Decision, due, judge
-from fleet.releases import PublishedRelease, list_releases, publish_release, read_release, withdraw_release
+from fleet.releases import (
+    PublishedRelease,
+    UnreadableRelease,
+    list_releases,
+    publish_release,
+    read_release,
+    withdraw_release,
+)
 from fleet.repository import in_turn
 from fleet.rollouts import (
     conclude,
@@ -148,7 +155,7 @@ def publish_newest(centre: Centre, config: LoopConfig) -> Training | None:
     return training
 
 
-def revoke_release(centre: Centre, config: LoopConfig, ident: str, reason: str, to: str = "") -> RolloutDocument:
+def revoke_release(centre: Centre, config: LoopConfig, ident: str, reason: str, to: str = "") -> RolloutDocument | None:
     """Nobody gets the release `ident` any more, and who runs it leaves it: as far as the keys here reach.
 
     The rollout first, so that what it names is always signed; then the signature of `releases` is withdrawn.
@@ -160,14 +167,20 @@ def revoke_release(centre: Centre, config: LoopConfig, ident: str, reason: str, 
         DataError: there is no such release, nothing to go back to, or, without the `rollouts` key, it is still named.
         ConfigError: neither key is here.
     """
-    release = read_release(centre.store, centre.keys, config.name, ident)
+    try:
+        release = read_release(centre.store, centre.keys, config.name, ident)
+    except UnreadableRelease as error:  # no device can take it either: its signature is all that there is to take back
+        if error.ident != ident:
+            raise
+        in_turn(lambda: withdraw_release(centre.store, centre.keys, config.name, ident, centre.clock()))
+        return read_current(centre.store, centre.keys, config.name)
     if centre.keys.signs_for("rollouts"):
         in_turn(lambda: _forbid(centre, config, release, reason, to))
     document = read_current(centre.store, centre.keys, config.name)
     if document is None or not document.forbids(release.manifest.counter, release.sha256):
         raise DataError(f"the rollout still allows {ident}.", remedy="Revoke it where the `rollouts` key is first.")
     if centre.keys.signs_for("releases"):
-        in_turn(lambda: withdraw_release(centre.store, centre.keys, release.manifest, centre.clock()))
+        in_turn(lambda: withdraw_release(centre.store, centre.keys, config.name, release.manifest.id, centre.clock()))
     return document
 
 

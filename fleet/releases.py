@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
+from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import TargetFile, Targets
 
-from edgeloop.errors import DataError, GateRefused
+from edgeloop.errors import DataError, GateRefused, NotFound
 from edgeloop.manifest import ReleaseManifest, decode_manifest
 from edgeloop.rollout import ReleaseRef
 from edgeloop.store import Store
@@ -63,11 +64,11 @@ def publish_release(
     return release
 
 
-def withdraw_release(store: Store, keys: Keys, release: ReleaseManifest, now: datetime) -> None:
+def withdraw_release(store: Store, keys: Keys, loop: str, ident: str, now: datetime) -> None:
     """Sign a release no longer: nobody who holds the `rollouts` key can bring it back. Raises as `publish`."""
 
     def drop(targets: Targets) -> None:
-        _drop(targets, release.loop, release.id)
+        _drop(targets, loop, ident)
 
     publish(store, keys, "releases", drop, {}, now)
 
@@ -105,6 +106,17 @@ def _drop(targets: Targets, loop: str, ident: str) -> None:
         del targets.targets[path]
 
 
+class UnreadableRelease(DataError):
+    """What is signed as the release `ident`, and is none: damaged, or by somebody who had the key."""
+
+    def __init__(self, ident: str, why: Exception) -> None:
+        super().__init__(
+            f"{ident} is signed, and its manifest is not in the store as it was signed: {why}.",
+            remedy=f"Restore it; or, if nobody trained it, `edgeloop release revoke LOOP.toml {ident} --reason TEXT`.",
+        )
+        self.ident = ident
+
+
 @dataclass(frozen=True)
 class PublishedRelease:
     """A release in the signed metadata: its manifest and the manifest's digest."""
@@ -122,7 +134,7 @@ def list_releases(store: Store, keys: Keys, loop: str) -> list[PublishedRelease]
     """The live releases of `loop`, oldest first, read through the signed metadata."""
     targets = read_role(store, keys, "releases").targets
     found = [
-        PublishedRelease(decode_manifest(_read_target(store, path, target)), target.hashes["sha256"])
+        PublishedRelease(_read_manifest(store, path, target), target.hashes["sha256"])
         for path, target in targets.items()
         if path.startswith(f"models/{loop}/") and path.endswith(".json")
     ]
@@ -154,7 +166,10 @@ def read_model(store: Store, release: ReleaseManifest, runtime: str = "onnx") ->
     raise DataError(f"release {release.id} has no {runtime} model.", remedy="Publish one with that artefact.")
 
 
-def _read_target(store: Store, path: str, target: TargetFile) -> bytes:
-    content = store.read(blob_path(path, target.hashes["sha256"]))
-    target.verify_length_and_hashes(content)
-    return content
+def _read_manifest(store: Store, path: str, target: TargetFile) -> ReleaseManifest:
+    try:
+        content = store.read(blob_path(path, target.hashes["sha256"]))
+        target.verify_length_and_hashes(content)
+        return decode_manifest(content)
+    except (NotFound, RepositoryError, DataError) as error:
+        raise UnreadableRelease(path.rpartition("/")[2].removesuffix(".json"), error) from error

@@ -73,9 +73,9 @@ def revoke(
 
     centre = Centre(open_store(store), open_keys(keys))
     document = revoke_release(centre, read_loop(loop), release, reason, to)
-    human = (
-        f"{release} is revoked; everybody goes to {document.stable.id}. Releases under {document.floor} are refused."
-    )
+    human = f"{release} is revoked."
+    if document is not None:
+        human += f" The stable release is {document.stable.id}, the floor {document.floor}."
     emit(document, as_json=json, human=human)
 
 

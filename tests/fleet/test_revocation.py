@@ -6,12 +6,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tuf.api.metadata import TargetFile, Targets
 
 from assets.delivery import publish_newest, revoke_release, step_rollout
 from edgeloop.errors import DataError, RefusedError
 from edgeloop.rollout import ReleaseRef, RolloutDocument
 from fleet.keys import Keys
 from fleet.releases import list_releases
+from fleet.repository import publish
 from fleet.rollouts import publish_rollout, read_current
 from tests.integration.test_trust import poll, release, release_to_everyone
 from tests.site import Site, fill_lake, make_site, pass_probation
@@ -35,6 +37,12 @@ def current(site: Site) -> RolloutDocument:
     return found
 
 
+def revoked(site: Site, ident: str, reason: str) -> RolloutDocument:
+    found = revoke_release(site.centre, site.config, ident, reason)
+    assert found
+    return found
+
+
 def live(site: Site) -> list[str]:
     return [found.manifest.id for found in list_releases(site.store, site.keys, "pump")]
 
@@ -42,7 +50,7 @@ def live(site: Site) -> list[str]:
 def test_a_bad_release_that_everybody_has_is_left_and_never_comes_back(site: Site) -> None:
     bad = current(site).stable
     assert bad.id == "r0002"
-    document = revoke_release(site.centre, site.config, "r0002", "it is blind at night")
+    document = revoked(site, "r0002", "it is blind at night")
     assert (document.stable.id, document.revoked, document.floor) == ("r0001", (bad,), 0)
     assert document.reason == "r0002 was revoked: it is blind at night"
     assert poll(site)[::2] == ("rolled-back", "r0001")
@@ -70,13 +78,13 @@ def test_a_bad_release_that_everybody_has_is_left_and_never_comes_back(site: Sit
 def test_a_candidate_that_is_revoked_ends_its_rollout(site: Site) -> None:
     release(site, 11)
     assert current(site).candidate
-    document = revoke_release(site.centre, site.config, "r0003", "bad")
+    document = revoked(site, "r0003", "bad")
     assert (document.stable.id, document.candidate, document.verdict) == ("r0002", None, "aborted")
     assert live(site) == ["r0001", "r0002"]
 
 
 def test_an_old_release_goes_under_the_floor_and_nobody_notices(site: Site) -> None:
-    document = revoke_release(site.centre, site.config, "r0001", "old")
+    document = revoked(site, "r0001", "old")
     assert (document.stable.id, document.floor, document.revoked) == ("r0002", 2, ())
     assert poll(site)[::2] == ("up-to-date", "r0002")
     with pytest.raises(DataError, match="no release before it"):
@@ -99,6 +107,21 @@ def test_the_authority_over_releases_waits_for_the_one_over_rollouts(site: Site)
     (site.directory / "releases.pem").rename(online / "releases.pem")
     revoke_release(site.centre, site.config, "r0001", "old")
     assert live(site) == ["r0002"]
+
+
+def test_what_a_thief_signed_as_a_release_and_is_none_is_taken_back(site: Site) -> None:
+    """It is signed again when its key is replaced, and everything that looks at releases stops at it: loudly, until it is gone."""
+
+    def change(targets: Targets) -> None:
+        for name in ("r0666.json", "r0666.onnx"):
+            targets.targets[f"models/pump/{name}"] = TargetFile.from_data(f"models/pump/{name}", b"{}", ["sha256"])
+
+    publish(site.store, site.keys, "releases", change, {}, site.clock.now)
+    with pytest.raises(DataError, match="r0666 is signed, and its manifest is not in the store"):
+        publish_newest(site.centre, site.config)
+    before = current(site)
+    assert revoke_release(site.centre, site.config, "r0666", "nobody trained it") == before
+    assert live(site) == ["r0001", "r0002"]
 
 
 def test_documents_from_before_releases_could_be_revoked_are_read(site: Site) -> None:
