@@ -12,6 +12,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ import pytest
 from edge_runtime.trust import refresh as client_refresh
 from edgeloop.clock import system_clock
 from edgeloop.store import open_store
-from fleet.keys import Keys
+from fleet.keys import Keys, create_keys
+from fleet.repository import initialise, refresh
 from tests.command import end_of
 
 Command = Callable[..., Any]
@@ -88,6 +90,22 @@ def test_offline_keys_are_never_where_the_online_ones_are(edgeloop: Command) -> 
     )
     for home in ("device", "another"):
         see(edgeloop, home)
+
+
+def test_the_offline_roles_are_renewed_by_a_draft(edgeloop: Command, tmp_path: Path) -> None:
+    store, keys = open_store("store"), create_keys(tmp_path / "keys")
+    Path("root.json").write_bytes(initialise(store, keys, system_clock() - timedelta(days=200)))
+    refresh(store, keys, system_clock())
+    shutil.move("keys/offline", "holder/offline")
+    at = ("--store", "store", "--keys", "keys")
+    assert "offline" in edgeloop("fleet", "renew", *at, code=2)
+    assert edgeloop("fleet", "renew", *at, "--draft", "draft")["renewed"]
+    edgeloop("fleet", "keys", "sign-root", "draft", "--keys", "holder", "--yes")
+    assert edgeloop("fleet", "keys", "sign-root", "draft", *at, "--yes")["published"]
+    assert not edgeloop("fleet", "renew", *at, "--draft", "draft")["renewed"]
+    until = {k["role"]: k["expires"] for k in edgeloop("fleet", "keys", "list", *at)["trusted"]}
+    assert min(until["root"], until["targets"]) > (system_clock() + timedelta(days=360)).isoformat()
+    see(edgeloop, "device")
 
 
 def test_offline_keys_are_protected_unless_somebody_says_otherwise(
