@@ -319,6 +319,16 @@ def test_key_b_chooses_among_what_key_a_signed(site: Site) -> None:
     assert (found.update.state, found.release_id) == ("rolled-back", "r0001")
 
 
+def test_key_b_brings_nothing_back_that_key_a_signs_no_more(site: Site) -> None:
+    assert exchange(site).release_id == "r0002"
+    revoked, thief = read_release(site.store, site.keys, "pump", "r0001"), Attacker(site, B)
+    centre(site).renew("releases", lambda found: found.targets.pop(revoked.manifest.target))
+    thief.renew("rollouts", thief.naming(ReleaseRef("r0001", revoked.manifest.counter, revoked.sha256)))
+    found = exchange(site)
+    assert (found.update.state, found.release_id) == ("refused-target", "r0002")
+    assert "which `releases` does not sign" in found.update.reason
+
+
 @pytest.mark.parametrize("role", ["timestamp", "snapshot", "rollouts"])
 def test_a_publisher_signs_nothing_that_was_not_signed(site: Site, role: str) -> None:
     Attacker(site).overwrite(role, lambda found: None)
