@@ -453,6 +453,16 @@ def test_a_clock_that_fell_back_stops_no_answer_and_makes_nothing_fresh(site: Si
         assert exchange(site).update.state == "up-to-date"  # and what was signed since is taken
 
 
+def test_a_device_that_never_verified_believes_a_clock_that_is_behind(site: Site) -> None:
+    """It has no other time."""
+    home = site.home("new", site.store.url)
+    site.clock.now += 21 * DAY
+    for off, state in ((timedelta(0), "refused-metadata"), (-400 * DAY, "probation")):
+        with clock_off(site, off), Device.open(home, clock=site.clock, store=site.store) as device:
+            device.poll()
+            assert device.status().update.state == state
+
+
 @pytest.mark.parametrize("stolen", [(), ST], ids=["no key", "snapshot and timestamp"])
 def test_a_device_that_is_kept_from_news_comes_to_say_so(site: Site, stolen: tuple[str, ...]) -> None:
     exchange(site)
