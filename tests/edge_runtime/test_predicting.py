@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.device import Device
-from tests.edge_runtime.releases import KINDS, release
-from tests.site import LOOP, Site, make_site, pass_probation, readings
+from tests.edge_runtime.releases import KINDS, loop_for, release
+from tests.site import Site, make_site, pass_probation, readings
 
 GROUP = 256
 CALLS = 40 * GROUP
@@ -25,7 +25,7 @@ POINTER = 8
 def site(tmp_path: Path, request: pytest.FixtureRequest) -> Site:
     """A network of each kind past its probation; groups go by their size alone, so that every run is the same."""
     section = f'[device]\nflush_events = {GROUP}\nflush_every = "1h"'
-    site = make_site(tmp_path, LOOP.replace("[device]", section))
+    site = make_site(tmp_path, loop_for(request.param).replace("[device]", section))
     release(site, 8, request.param)
     pass_probation(site)
     return site
