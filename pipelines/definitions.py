@@ -2,7 +2,7 @@
 
 `EDGELOOP_LOOPS`  paths of loop.toml files, separated by `:`
 `EDGELOOP_STORE`  the store's URL
-`EDGELOOP_KEYS`   the key directory
+`EDGELOOP_KEYS`   the key directory; what is signed here, is what it has the keys for
 """
 
 from __future__ import annotations

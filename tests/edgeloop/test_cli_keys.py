@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -90,6 +91,17 @@ def test_offline_keys_are_never_where_the_online_ones_are(edgeloop: Command) -> 
     )
     for home in ("device", "another"):
         see(edgeloop, home)
+
+
+def test_several_people_begin_as_the_text_says(edgeloop: Command, tmp_path: Path) -> None:
+    """docs/keys.md, typed into a shell."""
+    text = (Path(__file__).parents[2] / "docs/keys.md").read_text()
+    places = {"EDGELOOP_STORE": str(tmp_path / "store"), "EDGELOOP_OFFLINE_PASSPHRASE": "of the holders"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    script = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    subprocess.run(["bash", "-e"], input=script.encode(), env={**os.environ, **places, "PATH": path}, check=True)
+    see(edgeloop, "device")
+    assert not [path for path in Path("centre").rglob("*") if path.parent.name == "offline" and path.suffix != ".pub"]
 
 
 def test_the_offline_roles_are_renewed_by_a_draft(edgeloop: Command, tmp_path: Path) -> None:
