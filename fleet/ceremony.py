@@ -40,6 +40,7 @@ from fleet.metadata import (
     signers_for,
     signs,
 )
+from fleet.seen import demand_no_older, note_seen
 
 DRAFT_VERSION = 1
 ONLINE_OF_ROOT = ("targets", "snapshot", "timestamp")
@@ -241,6 +242,7 @@ def _publish_online(store: Store, keys: Keys, draft: Draft, accepted: list[Root]
     """What is online, signed for the root that will be in force and for `old`."""
     published = read_published(store, accepted)
     snapshot, timestamp, new = published.snapshot, published.timestamp, draft.decisive
+    demand_no_older(keys, published)
     due = draft.targets is not None and draft.targets.signed.version > published.targets.version
     if not due and not draft.exchanges:
         return  # done by a former attempt
@@ -256,6 +258,7 @@ def _publish_online(store: Store, keys: Keys, draft: Draft, accepted: list[Root]
         snapshot.meta["targets.json"] = MetaFile(_create_targets(store, draft.targets))
     timestamp.snapshot_meta = MetaFile(create_next(store, "snapshot", snapshot, signers["snapshot"], now))
     put_timestamp(store, published, signers["timestamp"], now)
+    note_seen(keys, published)
 
 
 def _create_targets(store: Store, targets: Metadata[Targets]) -> int:

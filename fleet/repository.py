@@ -48,6 +48,7 @@ from fleet.metadata import (
     signers_for,
     verified,
 )
+from fleet.seen import demand_no_older, note_seen
 
 ATTEMPTS = 10
 
@@ -136,7 +137,7 @@ def publish(
     Raises:
         PreconditionFailed: another publisher was first; nothing of this change is visible. Repeat it.
         ConfigError: the repository has not been initialised, or a key is missing.
-        TrustError: what is in the store does not verify against the repository's root.
+        TrustError: what is in the store does not verify against the repository's root, or is older than what was seen before.
     """
     published = _published(store, keys)
     targets = read_delegated(store, published, role)
@@ -148,6 +149,7 @@ def publish(
     snapshot.meta[f"{role}.json"] = MetaFile(create_next(store, role, targets, signers[role], now))
     published.timestamp.snapshot_meta = MetaFile(create_next(store, "snapshot", snapshot, signers["snapshot"], now))
     put_timestamp(store, published, signers["timestamp"], now)
+    note_seen(keys, published)
 
 
 def refresh(store: Store, keys: Keys, now: datetime, *, good_for: timedelta = timedelta(0)) -> None:
@@ -176,6 +178,7 @@ def refresh(store: Store, keys: Keys, now: datetime, *, good_for: timedelta = ti
         signers = signers_for(keys, "snapshot", published.root)
         timestamp.snapshot_meta = MetaFile(create_next(store, "snapshot", snapshot, signers, now, good_for))
     put_timestamp(store, published, signers_for(keys, "timestamp", published.root), now, good_for)
+    note_seen(keys, published)
 
 
 def _can_sign(keys: Keys, role: str, published: Published) -> bool:
@@ -197,7 +200,10 @@ def read_role(store: Store, keys: Keys, role: str) -> Targets:
 
 
 def _published(store: Store, keys: Keys) -> Published:
-    return read_published(store, [read_roots(store, keys)[-1].signed])
+    published = read_published(store, [read_roots(store, keys)[-1].signed])
+    demand_no_older(keys, published)
+    note_seen(keys, published)
+    return published
 
 
 def blob_path(path: str, sha256: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from tuf.api.metadata import TargetFile, Targets
 from edge_runtime.trust import refresh as client_refresh
 from edgeloop.errors import StoreError, TrustError
 from edgeloop.store import Store, open_store
+from fleet.ceremony import publish_draft, sign_draft
 from fleet.keys import Keys, create_keys
-from fleet.repository import initialise, publish, refresh, renew_offline_roles
+from fleet.metadata import TIMESTAMP
+from fleet.repository import initialise, publish, read_role, refresh, renew_offline_roles
+from fleet.rotation import draft_rotation, forget_replaced
 from tests.site import START, BentStore
 
 DAY = timedelta(days=1)
@@ -86,6 +90,37 @@ def test_whatever_is_cut_off_a_client_sees_the_old_state_or_the_new(tmp_path: Pa
         refresh(store, keys, START + 500 * DAY)
         client_refresh(device, store, root, START + 500 * DAY)
     assert (trusted.find("rollouts/pump.json") is not None) == (what == "publish")
+
+
+def test_nobody_makes_a_publisher_sign_anew_what_is_old(tmp_path: Path) -> None:
+    """Who can write to the bucket puts the timestamp before an abort back. Signed on from there, that would be news to a device."""
+    store, keys = open_store(tmp_path / "store"), create_keys(tmp_path / "keys")
+    initialise(store, keys, START)
+
+    def say(text: bytes) -> Callable[[Targets], None]:
+        return lambda targets: targets.targets.update(
+            {"rollouts/pump.json": TargetFile.from_data("rollouts/pump.json", text, ["sha256"])}
+        )
+
+    publish(store, keys, "rollouts", say(b"bad"), {}, START)
+    old = store.read(TIMESTAMP)
+    publish(store, keys, "rollouts", say(b"aborted"), {}, START)
+    newest = store.read(TIMESTAMP)
+    store.replace(TIMESTAMP, old)
+    for _ in range(2):
+        with pytest.raises(TrustError, match=r"is version 2, and 3 was published before"):
+            refresh(store, keys, START + 6 * DAY)
+    other = Keys(tmp_path / "another")  # who has seen nothing yet cannot know, nor sign what only the first can
+    assert read_role(store, other, "rollouts").version == 2
+    store.replace(TIMESTAMP, newest)
+    refresh(store, keys, START + 6 * DAY)
+    assert read_role(store, keys, "rollouts").version == 4
+
+    store.replace(TIMESTAMP, old)  # the newest is gone for good: under other keys they begin anew from what there is
+    draft = sign_draft(draft_rotation(store, keys, ("snapshot", "timestamp"), START), keys)
+    publish_draft(store, keys, draft, START)
+    forget_replaced(keys, draft)
+    refresh(store, keys, START)
 
 
 def home(directory: Path, name: str) -> Path:

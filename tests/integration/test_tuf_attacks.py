@@ -33,6 +33,7 @@ from edgeloop.rollout import ReleaseRef
 from edgeloop.status import DeviceStatus, decode_status
 from edgeloop.store import Store, open_store
 from edgeloop.verdict import VERDICT_VERSION, Check, Verdict
+from fleet.keys import Keys
 from fleet.metadata import LIFETIME
 from fleet.releases import list_releases, read_release
 from fleet.repository import blob_path, publish, refresh
@@ -239,7 +240,8 @@ def site(world: World, minio: dict[str, str], tmp_path: Path, monkeypatch: pytes
     store = open_store(f"s3://edgeloop/{uuid4()}")
     for path, content in contents(world.site).items():
         store.create(path, content)
-    return dataclasses.replace(world.site, directory=tmp_path, store=store, clock=SimulatedClock(world.site.clock.now))
+    parts = {"keys": Keys(tmp_path / "keys"), "store": store, "clock": SimulatedClock(world.site.clock.now)}
+    return dataclasses.replace(world.site, directory=tmp_path, **parts)
 
 
 def exchange(site: Site, store: Store | None = None) -> DeviceStatus:
