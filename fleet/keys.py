@@ -67,6 +67,9 @@ class Keys:
         self.directory, self.secret = directory, secret
         self._signers: dict[str, Signer] = {}
 
+    def __reduce__(self) -> tuple[type[Keys], tuple[Path, Secret]]:
+        return Keys, (self.directory, self.secret)  # an opened key stays in the process that opened it
+
     def names(self, role: str = "") -> list[str]:
         """What is here of each key, private or public; of one role if it is given."""
         files = (path for half in PASSPHRASES for path in (self.directory / half).glob("*.p[eu][mb]"))

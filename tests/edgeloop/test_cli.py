@@ -136,8 +136,9 @@ def test_what_the_system_refuses_is_said_in_a_sentence(
     nowhere = tmp_path / "no" / "such" / "folder" / "x"
     latin = tmp_path / "latin.toml"
     latin.write_bytes("# für\n".encode("latin-1") + LOOP.encode())
+    init = ("fleet", "init", "--store", tmp_path / "s", "--keys", tmp_path / "k", "--unencrypted", "--root", nowhere)
     for arguments, says in {
-        ("fleet", "init", "--store", tmp_path / "s", "--keys", tmp_path / "k", "--root", nowhere): str(nowhere),
+        init: str(nowhere),
         ("init", table, "--label", "state", "--device", "device", "--time", "time", "--output", nowhere): str(nowhere),
         ("ingest", latin, "--store", tmp_path / "s"): "latin.toml is not valid TOML",
         ("ingest", loop, "--store", table): "table.csv cannot be made",
