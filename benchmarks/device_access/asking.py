@@ -25,9 +25,8 @@ class Answer:
 
     @property
     def denied(self) -> bool:
-        return (
-            self.status in (401, 403) or b"<Code>AccessDenied</Code>" in self.body
-        )  # of many at once each has its answer
+        # Of many objects at once each has its answer, within a good one.
+        return self.status in (401, 403) or b"<Code>AccessDenied</Code>" in self.body
 
     @property
     def absent(self) -> bool:
@@ -39,7 +38,7 @@ class User:
 
     def __init__(self, endpoint: str, name: str, secret: str, token: str | None = None) -> None:
         self._endpoint, self._credentials = endpoint, Credentials(name, secret, token)
-        self._pool = urllib3.PoolManager(retries=False, timeout=5)
+        self._pool = urllib3.PoolManager(retries=False)
         self.secret = secret
 
     def __call__(
@@ -51,8 +50,9 @@ class User:
         headers: Mapping[str, str] | None = None,
         *,
         sign: Callable[..., dict[str, str]] = sign_v4_s3,
+        patience: float = 60,
     ) -> Answer:
-        """Ask for `/path?query`."""
+        """Ask for `/path?query`. Raises `ReadTimeoutError`: there is no answer for `patience` seconds."""
         url, now, digest = urlsplit(f"{self._endpoint}/{path}"), utcnow(), hashlib.sha256(body).hexdigest()
         url = url._replace(query=urlencode(sorted((query or {}).items())))
         asked = {"Host": url.netloc, "x-amz-date": to_amz_date(now), "x-amz-content-sha256": digest, **(headers or {})}
@@ -69,7 +69,7 @@ class User:
             content_sha256=digest,
             date=now,
         )
-        reply = self._pool.request(method, url.geturl(), body=body, headers=signed)
+        reply = self._pool.request(method, url.geturl(), body=body, headers=signed, timeout=patience)
         return Answer(reply.status, reply.data, reply.headers)
 
     def assume_role(self) -> Answer:

@@ -139,7 +139,7 @@ def _put_policy(ask: User, bucket: str) -> Answer:
 
 def _listen(ask: User, bucket: str) -> Answer:
     try:
-        return ask("GET", bucket, {"events": "s3:ObjectCreated:*"})
+        return ask("GET", bucket, {"events": "s3:ObjectCreated:*"}, patience=5)
     except ReadTimeoutError:  # no answer is what who may listen gets, until something happens
         return Answer(200, b"", {})
 
