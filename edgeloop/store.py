@@ -41,7 +41,10 @@ DEADLINE = timedelta(seconds=60)
 CONNECT = timedelta(seconds=5)
 """For the name of a store to be looked up and a connection to it made, of a request's deadline."""
 
-WAITING = {"max_retries": str(2**31), "retry_timeout": f"{DEADLINE.total_seconds():.0f}s"}
+PATIENCE = timedelta(seconds=45)
+"""Of who waits for a store that is away: an answer within the minute that Dagster gives a tick of a sensor or a schedule."""
+
+WAITING = {"max_retries": str(2**31), "retry_timeout": f"{PATIENCE.total_seconds():.0f}s"}
 """What has deltalake wait for a store that is away; without, it tries ten times, in a second or two."""
 
 _NOT_IN_A_DIRECTORY = frozenset("%[]\\^|")
@@ -243,7 +246,7 @@ def open_store(
             environment, if not given.
         deadline: for each request to S3, from connecting to the last byte of the reply. What failed is tried again only before it
             is over, so that whatever the store does a call ends within twice this.
-        waits: for an S3 that is away, until the deadline; else for a second or two. Where nobody looks on, one that is started
+        waits: for an S3 that is away, for `PATIENCE`; else for a second or two. Where nobody looks on, one that is started
             again is to stop nothing.
 
     Raises:
@@ -302,7 +305,7 @@ def _open_s3(
     settings.pop("virtual_hosted_style_request", None)
     retries: RetryConfig = {"retry_timeout": deadline}
     if waits:
-        retries["max_retries"] = 2**31
+        retries = {"max_retries": 2**31, "retry_timeout": min(PATIENCE, deadline)}
     backend = S3Store(
         bucket, prefix=prefix or None, config=settings, client_options=client_options, retry_config=retries
     )
