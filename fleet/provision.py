@@ -172,7 +172,7 @@ def _old_versions(prefix: str, keep: timedelta) -> Item:
     """Versions that are not current end after `keep`, and then the mark that a deletion leaves."""
     return _rule(
         prefix,
-        f"versions that are not current end after {keep.days} days",
+        f"versions that are not current end after {keep.days} day{'s' * (keep.days > 1)}",
         expiration=Expiration(expired_object_delete_marker=True),
         noncurrent_version_expiration=NoncurrentVersionExpiration(noncurrent_days=keep.days),
     )

@@ -62,7 +62,7 @@ def init(
     steps = provision_store(store, loops or [], quota_gb, dry_run=dry_run)
     made = draft is None and not open_keys(keys).exist()
     found = {"steps": steps, "keys": str(keys), "made": made}
-    human = f"Keys {'would be made ' if made else ''}in {keys}."
+    human = f"Keys {'would be made ' if made and dry_run else ''}in {keys}."
     if not dry_run:
         found["made"], content = _initialise(store, keys, draft, unencrypted=unencrypted)
         found["root_bytes"] = len(content)

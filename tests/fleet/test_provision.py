@@ -175,3 +175,11 @@ def test_a_directory_has_no_quota(
     where = ("--store", tmp_path / "store", "--keys", tmp_path / "keys")
     _, said = end_of(monkeypatch, capsys, "fleet", "init", *where, *QUOTA, code=2)
     assert "no quota" in said
+
+
+def test_what_would_be_done_and_what_was_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init = ("fleet", "init", "--store", tmp_path / "store", "--keys", tmp_path / "keys", "--unencrypted")
+    assert "would be made" in end_of(monkeypatch, capsys, *init, "--dry-run")[0]
+    assert "would be made" not in end_of(monkeypatch, capsys, *init)[0]
