@@ -27,7 +27,7 @@ STORE = f"s3://{BUCKET}/kills"
 
 @dataclass
 class Findings:
-    """What a campaign found. `killed` and `undisturbed` are what the backtests print, but for what was measured in real time."""
+    """What a campaign found; `killed` and `undisturbed` are what `lasting` says of the two backtests."""
 
     kills: int
     killed: dict[str, Any]
@@ -86,13 +86,19 @@ def started(loop: Path, data: Path, work: Path, store: str) -> subprocess.Popen[
 
 
 def finding(play: subprocess.Popen[str]) -> dict[str, Any]:
-    """What a backtest printed, without what is of real time: how long it took, and the latencies that are in batches."""
+    """What a backtest found, when it has ended."""
     out, _ = play.communicate()
     if play.returncode:
         raise SystemExit(f"the backtest ended with {play.returncode}")
-    summary: dict[str, Any] = msgspec.json.decode(out)
-    del summary["seconds"], summary["bytes"]["uploaded"]
-    return summary
+    return lasting(msgspec.json.decode(out))
+
+
+def lasting(summary: dict[str, Any]) -> dict[str, Any]:
+    """Of what a backtest prints, what hangs on nothing measured: a manifest has a measured memory in it, and from its digest it is
+    drawn which devices get that release first."""
+    scores = {f"{of} {score}": summary[score][of] for score in ("accuracy", "macro_f1") for of in ("static", "ceiling")}
+    verdicts = [(rollout["verdict"], rollout["reason"]) for rollout in summary["rollouts"]]
+    return {"events": summary["events"], "verdicts": verdicts, **scores}
 
 
 def main() -> None:

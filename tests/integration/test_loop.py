@@ -160,9 +160,8 @@ def test_on_a_minio_that_is_killed_all_the_time_the_loop_finds_what_it_finds_in_
     assert found.kills >= 3
     assert not any(found.never.values()), found
     assert found.killed["events"]["ingested"] == found.killed["events"]["produced"] > 3000
-    assert len(found.killed["releases"]) >= 1
-    for name in ("events", "accuracy", "macro_f1", "by_period"):  # a training that was begun again has another number
-        assert found.killed[name] == found.undisturbed[name]
+    assert found.killed == found.undisturbed
+    assert found.killed["verdicts"][0][0] == "promote"
 
     # The same MinIO, started again as `make minio` does: with TLS, by an authority of its own.
     assert (tmp_path / "minio/environment").stat().st_mode & 0o777 == 0o600
@@ -171,7 +170,8 @@ def test_on_a_minio_that_is_killed_all_the_time_the_loop_finds_what_it_finds_in_
     on_minio = [sys.executable, "-m", "examples.minio", str(tmp_path / "minio"), *command]
     done = subprocess.run(on_minio, cwd=EXAMPLES.parent, capture_output=True, text=True, check=True)
     devices = json.loads(done.stdout)["devices"].values()
-    assert {d["release_id"] for d in devices} <= {r["id"] for r in found.killed["releases"]}
+    assert devices
+    assert all(d["release_id"] for d in devices)
 
 
 def test_the_gas_turbine_challenger_for_2014_is_not_promoted(tmp_path: Path) -> None:
