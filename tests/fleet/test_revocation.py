@@ -10,8 +10,7 @@ from tuf.api.metadata import TargetFile, Targets
 
 from assets.delivery import publish_newest, revoke_release, step_rollout
 from edgeloop.errors import DataError, RefusedError
-from edgeloop.rollout import ReleaseRef, RolloutDocument
-from fleet.keys import Keys
+from edgeloop.rollout import RolloutDocument, decode_rollout
 from fleet.releases import list_releases
 from fleet.repository import publish
 from fleet.rollouts import publish_rollout, read_current
@@ -125,9 +124,7 @@ def test_what_a_thief_signed_as_a_release_and_is_none_is_taken_back(site: Site) 
 
 
 def test_documents_from_before_releases_could_be_revoked_are_read(site: Site) -> None:
-    found = msgspec.to_builtins(current(site))
+    document = current(site)
+    found = msgspec.json.decode(document.encode())
     del found["revoked"]
-    assert msgspec.convert(found, RolloutDocument).revoked == ()
-    assert ReleaseRef("r0001", 1, "a" * 64) not in msgspec.convert(found, RolloutDocument).revoked
-    assert not current(site).forbids(1, "a" * 64)
-    assert Keys(site.directory / "keys").signs_for("rollouts")
+    assert decode_rollout(msgspec.json.encode(found)) == document
