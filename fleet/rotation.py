@@ -12,7 +12,7 @@ from edgeloop.errors import ConfigError, NotFound, TrustError
 from edgeloop.layout import RELEASE_METADATA
 from edgeloop.store import Store
 from fleet.ceremony import Draft, draft_next
-from fleet.keys import Keys
+from fleet.keys import Keys, half_of
 from fleet.metadata import PATHS, read_delegated, read_published, read_roots, verified
 
 SHORTEST = 8
@@ -91,6 +91,11 @@ def _new_key(keys: Keys, old: TrustedKey, former: set[str]) -> str:
     for name in keys.names(old.role):
         if keys.public(name).keyid not in former:
             return name
+    if half_of(old.role) == "offline" and not any(keys.signs_for(role) for role in ("root", "targets")):
+        raise ConfigError(
+            f"a new {old.role} key is not made in {keys.directory}, where no offline key is.",
+            remedy=f"Its holder makes it, `edgeloop fleet keys create DIR --role {keys.free_name(old.role)}`; bring its .pub file here.",
+        )
     return keys.create(old.role, protected=keys.protects(old.role))
 
 

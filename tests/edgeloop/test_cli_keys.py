@@ -84,6 +84,9 @@ def test_offline_keys_are_never_where_the_online_ones_are(edgeloop: Command) -> 
     edgeloop("fleet", "keys", "sign-root", "centre/draft.json", "--keys", "cyd", "--yes")
     assert edgeloop("fleet", "keys", "sign-root", "centre/draft.json", *at, "--yes")["published"]
     assert Keys(Path("centre")).names() == ["releases-2", "rollouts", "snapshot", "timestamp-2"]
+    targets = next(key["keyid"] for key in listed if key["role"] == "targets")
+    assert "where no offline key is" in edgeloop("fleet", "keys", "rotate", targets, *at, code=2)
+    assert not Path("centre/offline").exists()
     assert not Path("centre/draft.json").exists()
     assert (
         edgeloop("fleet", "keys", "show", "releases-2", "--keys", "centre")["public"]
