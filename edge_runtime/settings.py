@@ -5,10 +5,12 @@ credentials.json  what opens its store, if that is not in the environment
 root.json         the first TUF root, its trust anchor
 hash.key          what features are hashed with, if there are any such
 state.sqlite      spool, sequence, slots, what was refused
+epoch, slots      of those, what is needed should that file be lost
 models/           releases by manifest digest
 trust/            verified TUF metadata
 rollout.json      the rollout document that was verified last
-lock              held by the process that runs the device
+
+The process that runs the device holds a lock on the directory.
 """
 
 from __future__ import annotations

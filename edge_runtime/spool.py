@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ from itertools import groupby
 from pathlib import Path
 
 from edge_runtime.groups import NEWEST, OLDEST, ROW, Damaged, Event, halve, insert, new_lots, take_out, thin, unpack
-from edge_runtime.state import COPIED, StateFile
+from edge_runtime.state import StateFile, keep
 from edgeloop.clock import EPOCH_0
 from edgeloop.config import DeviceSection
 from edgeloop.errors import DataError
@@ -64,6 +64,14 @@ class SealedBatch:
     name: str
     events: int
     content: bytes
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the bytes are those that it is named by."""
+        try:
+            return BatchName.parse(self.name).sha256 == sha256(self.content).hexdigest()
+        except DataError:
+            return False
 
 
 class Spool:
@@ -219,7 +227,7 @@ class Spool:
                     connection.execute(
                         "INSERT INTO batches VALUES (?, ?, ?)", (batch.name, batch.events, batch.content)
                     )
-                    _set(connection, {"newest_next": int(not self.newest_next)})
+                    keep(connection, {"newest_next": int(not self.newest_next)})
             self._bytes += 0 if freed is None else len(batch.content) - freed
         return freed is not None
 
@@ -228,7 +236,7 @@ class Spool:
         with self._state.lock:
             while rows := self._state.rows("SELECT name, events, content FROM batches ORDER BY name LIMIT 1"):
                 batch = SealedBatch(*rows[0])
-                if BatchName.parse(batch.name).sha256 == sha256(batch.content).hexdigest():
+                if batch.is_whole:
                     return batch
                 self._set_aside("batches", "name", batch.name)
         return None
@@ -238,7 +246,7 @@ class Spool:
         with self._state.lock:
             with self._state.transaction() as connection:
                 connection.execute("DELETE FROM batches WHERE name = ?", (batch.name,))
-                _set(connection, {**values, "acked": self.acked + batch.events})
+                keep(connection, {**values, "acked": self.acked + batch.events})
             self.acked += batch.events
             self._bytes -= len(batch.content)
 
@@ -277,14 +285,12 @@ class Spool:
         shed = self.shed + self._thinned
         with self._state.transaction() as connection:
             size = sum(insert(connection, group, group[0].weight) for group in groups)
-            _set(connection, {**self._meta, "next_seq": written + 1, "last_ts": self._last_ts, "shed": shed})
+            keep(connection, {**self._meta, "next_seq": written + 1, "last_ts": self._last_ts, "shed": shed})
         del self._buffer[: len(events)]
-        copied = not self._meta.keys().isdisjoint(COPIED)
         self._meta.clear()
         self.produced, self.shed, self._thinned = written, shed, 0
         self._bytes += size
-        if copied:
-            self._state.copy()
+        self._state.copy()
 
     def _thin_buffer(self) -> None:
         """Rule 5: the newest events have the lowest weight, so they are at the end of the buffer."""
@@ -300,12 +306,13 @@ class Spool:
     def _set_aside(self, table: str, key: str, value: object) -> None:
         """Rule 6: take a damaged row out of the way of the others."""
         ((content, events),) = self._state.rows(f"SELECT content, events FROM {table} WHERE {key} = ?", value)
-        aside = self._state.path.with_name(f"{self._state.path.name}.damaged-{table}-{value}")
+        called = re.sub(r"[^\w.-]", "_", str(value))  # what is damaged can be the name
+        aside = self._state.path.with_name(f"{self._state.path.name}.damaged-{table}-{called}")
         with contextlib.suppress(OSError):  # kept for whoever looks into it; the disk may be full
             aside.write_bytes(content)
         with self._state.transaction() as connection:
             connection.execute(f"DELETE FROM {table} WHERE {key} = ?", (value,))
-            _set(connection, {"shed": self.shed + events})
+            keep(connection, {"shed": self.shed + events})
         self.shed += events
         self._bytes = self._stored_bytes()
         said = f"{events} events were damaged on the disk, set aside as {aside.name}, and declared shed"
@@ -333,14 +340,10 @@ class Spool:
                 if not portion.read:  # nothing is left that may be shed
                     break
                 left, shed, kept = left - portion.read, shed + portion.dropped, kept - portion.freed
-            _set(connection, {"shed": shed})
+            keep(connection, {"shed": shed})
         self.shed, self._bytes = shed, kept
 
     def _stored_bytes(self) -> int:
         groups = "SELECT coalesce(sum(length(content) + ?), 0) FROM groups"
         batches = "SELECT coalesce(sum(length(content)), 0) FROM batches"
         return sum(int(found[0][0]) for found in (self._state.rows(groups, ROW), self._state.rows(batches)))
-
-
-def _set(connection: sqlite3.Connection, values: dict[str, object]) -> None:
-    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(k, str(v)) for k, v in values.items()])

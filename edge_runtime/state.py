@@ -1,9 +1,10 @@
 """The one SQLite file of a device: opened, set aside when it is damaged, written all or nothing, by any thread.
 
 Rules:
-1. A file that is damaged, or cannot even be read, is set aside and a new one begun with a higher epoch, so that no sequence number
-   is ever used twice. Where the disk does not let that be, it is so in memory, and on the disk once it can. The new one begins with
-   the values of `COPIED`, which are in the file `slots` beside it as they were written last.
+1. A file that is damaged (a page, or a value of `meta`, which has a checksum beside it), or cannot even be read, is set aside and a
+   new one begun with a higher epoch, so that no sequence number is ever used twice. Where the disk does not let that be, it is so in
+   memory, and on the disk once it can. The new one begins with the values of `COPIED`, which are in the file `slots` beside it as
+   they were written last.
 2. All threads share one connection and take turns by `lock`, which is held for a disk's time and never for a network's.
 3. What the disk refuses is a `DataError`, and nothing of that transaction has happened.
 4. Looking (`read_only`) changes no file, and works beside a running device.
@@ -17,7 +18,8 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from shutil import disk_usage
@@ -29,7 +31,7 @@ from edgeloop.errors import DataError
 
 # The weight of a group is its level: that of every event in it which was not spared (`groups.py`).
 _TABLES = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS groups (
     first_seq INTEGER PRIMARY KEY, weight REAL NOT NULL, content BLOB NOT NULL, events INTEGER NOT NULL DEFAULT 0
 );
@@ -124,7 +126,7 @@ class StateFile:
             return _stand_in({"epoch": "0"})
         connection = self._read_only()
         try:
-            connection.execute("SELECT 1 FROM meta")
+            _values(connection)
         except sqlite3.OperationalError:  # after a crash on a disk that is read-only now, say
             connection.close()
             return _stand_in(self._kept())
@@ -157,9 +159,11 @@ class StateFile:
                 raise sqlite3.DatabaseError("its pages are inconsistent")
             connection.executescript(_TABLES)
             connection.execute("DELETE FROM meta WHERE FALSE")  # which a file that cannot be written refuses
-            if "events" not in {column[1] for column in connection.execute("PRAGMA table_info(groups)")}:  # older
-                connection.execute("ALTER TABLE groups ADD COLUMN events INTEGER NOT NULL DEFAULT 0")
-            if connection.execute("SELECT 1 FROM meta WHERE key = 'epoch'").fetchone() is None:
+            for table, column in (("groups", "events INTEGER NOT NULL DEFAULT 0"), ("meta", "checksum INTEGER")):
+                if column.split()[0] not in {known[1] for known in connection.execute(f"PRAGMA table_info({table})")}:
+                    connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")  # it is of an older version
+            connection.execute("SELECT name FROM batches").fetchall()  # as text
+            if "epoch" not in _values(connection):
                 self._write_beside("epoch", str(self._epoch).encode())
                 _insert(connection, {**self._copied, "epoch": str(self._epoch)})
         except (sqlite3.DatabaseError, OSError):
@@ -173,7 +177,7 @@ class StateFile:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("its pages are inconsistent")
-            return dict(connection.execute("SELECT key, value FROM meta"))
+            return _values(connection)
 
     def _read_only(self, how: str = "") -> sqlite3.Connection:
         # Without a write-ahead log nobody is at work, and SQLite would begin one only to look.
@@ -237,5 +241,28 @@ def _stand_in(kept: dict[str, str]) -> sqlite3.Connection:
 
 def _insert(connection: sqlite3.Connection, values: dict[str, str]) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    connection.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
+    keep(connection, values)
     connection.execute("COMMIT")
+
+
+def keep(connection: sqlite3.Connection, values: Mapping[str, object]) -> None:
+    """Put `values` into `meta`, each with its checksum."""
+    texts = [(key, str(value)) for key, value in values.items()]
+    connection.executemany(
+        "INSERT OR REPLACE INTO meta (key, value, checksum) VALUES (?, ?, ?)",
+        [(key, text, _checksum(key, text)) for key, text in texts],
+    )
+
+
+def _values(connection: sqlite3.Connection) -> dict[str, str]:
+    """The values of `meta`. Raises `sqlite3.DatabaseError`: one is not what was put; of an older version there is no telling."""
+    found = dict[str, str]()
+    for key, value, *checksum in connection.execute("SELECT * FROM meta"):
+        if checksum not in ([], [None], [_checksum(key, value)]):
+            raise sqlite3.DatabaseError(f"its value of {key} is damaged")
+        found[key] = value
+    return found
+
+
+def _checksum(key: object, value: object) -> int:
+    return zlib.crc32(f"{key}={value}".encode())

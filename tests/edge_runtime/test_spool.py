@@ -4,6 +4,7 @@ import random
 import threading
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import starmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -272,12 +273,26 @@ def rot(spool: Spool, statement: str) -> None:
         connection.execute(statement)
 
 
+def test_a_batch_whose_name_is_damaged_is_set_aside_too(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    record(spool, 14)
+    assert spool.seal(seal_batch(spool.oldest(7), SETTINGS, spool.epoch, 0, START), spool.oldest(7))
+    rot(spool, "UPDATE batches SET name = replace(name, '.', '/')")
+    assert ship_all(spool) == list(range(8, 15))
+    assert spool.books == (14, 7, 7)
+    assert len(list(tmp_path.glob("*.damaged-batches-*_parquet"))) == 1
+    spool.close()
+
+
 def test_a_state_file_of_before_is_read(tmp_path: Path) -> None:
     spool = open_spool(tmp_path)
     record(spool, 14)
     with spool._state.transaction() as connection:
         connection.execute("ALTER TABLE groups DROP COLUMN events")
+        connection.execute("ALTER TABLE meta DROP COLUMN checksum")
     spool._state.close()
+    with closing(Spool(tmp_path / "state.sqlite", DeviceSection(), START, read_only=True)) as looked:
+        assert looked.produced == 14
     again = open_spool(tmp_path)
     record(again, 7)
     assert ship_all(again) == [*range(1, 22)]
@@ -300,6 +315,35 @@ def test_a_damaged_file_is_set_aside_and_the_epoch_rises(tmp_path: Path, damage:
         assert "set aside" in again.set_aside
         assert list(tmp_path.glob("*.damaged-1"))
     again.close()
+
+
+@pytest.mark.parametrize("key", ["epoch", "next_seq", "refused", "uploaded"])
+def test_a_value_with_a_bit_turned_over_is_a_damaged_file(tmp_path: Path, key: str) -> None:
+    """Another number would give numbers twice; what is none would let no device start."""
+    spool = open_spool(tmp_path)
+    record(spool, 20)
+    spool.put(committed="a" * 64, refused="{}", uploaded=123)
+    spool.close()
+    file = tmp_path / "state.sqlite"
+    content = bytearray(file.read_bytes())
+    content[content.rindex(key.encode()) + len(key)] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=f"its value of {key} is damaged"):
+        Spool(file, DeviceSection(), START, read_only=True)
+    again = open_spool(tmp_path)
+    assert f"its value of {key} is damaged" in again.set_aside
+    assert (again.epoch, again.produced, again.get("committed")) == (spool.epoch + 1, 0, "a" * 64)
+    again.close()
+
+
+def test_what_is_copied_for_a_lost_state_is_copied_once_the_disk_takes_it(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    (tmp_path / "slots.part").mkdir()
+    assert spool.put(committed="a" * 64)
+    (tmp_path / "slots.part").rmdir()
+    record(spool, 7)
+    assert "a" * 64 in (tmp_path / "slots").read_text()
+    spool.close()
 
 
 def test_a_clock_in_1970_still_raises_the_epoch(tmp_path: Path) -> None:
