@@ -13,6 +13,7 @@ A release is installed only if
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -77,7 +78,7 @@ def poll(home: Path, store: DeviceStore, settings: DeviceSettings, slots: Slots,
         else:
             wanted = _wanted(rollout, settings)
             about = wanted.sha256
-            found = _decide(rollout, wanted, slots, settings.section.window, now) or _install(
+            found = _decide(home, rollout, wanted, slots, settings.section.window, now) or _install(
                 trusted, home, settings, slots, wanted, say
             )
     except MetadataRefused as error:  # of a delegated role, which is read only now
@@ -107,9 +108,11 @@ def _wanted(rollout: RolloutDocument, settings: DeviceSettings) -> ReleaseRef:
     return wanted
 
 
-def _decide(rollout: RolloutDocument, wanted: ReleaseRef, slots: Slots, window: Window, now: datetime) -> Poll | None:
+def _decide(
+    home: Path, rollout: RolloutDocument, wanted: ReleaseRef, slots: Slots, window: Window, now: datetime
+) -> Poll | None:
     """What comes of it without an installation; None if `wanted` is to be installed."""
-    if rollout.paused and slots.running:
+    if rollout.paused and _may_stay(home, rollout, slots.running):
         return Poll("paused", rollout.reason)
     if wanted.sha256 == slots.running:
         return Poll("probation" if slots.staged else "up-to-date", f"runs {wanted.id}")
@@ -117,10 +120,20 @@ def _decide(rollout: RolloutDocument, wanted: ReleaseRef, slots: Slots, window: 
         return Poll("refused-release", f"{wanted.id} was refused before: {why}")
     if why := rollout.forbids(wanted.counter, wanted.sha256):
         return Poll("refused-release", f"{wanted.id} {why}")
-    urgent = slots.running in {release.sha256 for release in rollout.revoked}
-    if slots.running and not urgent and wanted.sha256 not in slots.held and window.opens(now) > now:
+    closed = wanted.sha256 not in slots.held and window.opens(now) > now
+    if closed and _may_stay(home, rollout, slots.running):
         return Poll("waiting", f"{wanted.id} waits for {window} UTC")
     return None
+
+
+def _may_stay(home: Path, rollout: RolloutDocument, running: str) -> bool:
+    """Whether a release runs that the rollout does not forbid: any other is left whatever the hour, and whether paused or not."""
+    if not running:
+        return False
+    with suppress(OSError, DataError):  # it was removed, or is damaged: the next start says so
+        counter = decode_manifest((home / "models" / running / "manifest.json").read_bytes()).counter
+        return not rollout.forbids(counter, running)
+    return True
 
 
 def _install(

@@ -70,14 +70,16 @@ def publish_one(site: Site, what: str, manifest: ReleaseManifest, model: bytes) 
     return Made(what, ReleaseRef(manifest.id, manifest.counter, manifest.sha256), content, model)
 
 
-def roll_out(site: Site, ref: ReleaseRef, floor: int = 0, paused: bool = False) -> None:
+def roll_out(
+    site: Site, ref: ReleaseRef, floor: int = 0, paused: bool = False, revoked: tuple[ReleaseRef, ...] = ()
+) -> None:
     """To everyone."""
     store, keys, now = site.store, site.centre.keys, site.clock.now
     current = read_current(store, keys, "pump")
     number = current.number + 1 if current else 1
     document = RolloutDocument(
         *(1, "pump", number, ref, None, "salt", "other", (10_000,), 0, 2500),
-        *(floor, paused, "running", "the test", now, 30),
+        *(floor, paused, "running", "the test", now, 30, revoked),
     )
     publish_rollout(store, keys, document, now, based_on=current)
 

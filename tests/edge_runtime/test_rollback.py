@@ -153,6 +153,15 @@ def test_the_centre_takes_its_candidate_back_without_another_self_test(
         assert (status.on_probation, status.refused) == (False, {})
 
 
+def test_what_no_device_may_run_is_left_also_while_the_rollout_is_paused(it: Deployment) -> None:
+    status = it.offer("good", paused=True)
+    assert (status.release_id, status.update.state) == ("r0002", "paused")
+    status = it.offer("good", paused=True, revoked=(it.made["good too"].ref,))
+    assert (status.release_id, status.update.state) == ("r0001", "rolled-back")
+    status = it.offer("good too", paused=True, floor=2)
+    assert (status.release_id, status.update.state) == ("r0002", "rolled-back")
+
+
 def test_a_release_that_cannot_be_loaded_is_refused_and_not_tried_at_each_poll(it: Deployment) -> None:
     status = it.offer("cannot be loaded")
     assert status.update.state == "self-test-failed"
