@@ -119,6 +119,11 @@ class Layout:
     def quarantine(self) -> str:
         return f"{self.root}/quarantine"
 
+    @property
+    def retries(self) -> str:
+        """By way of which a file goes from quarantine back to where it was."""
+        return f"{self.root}/retries"
+
     def lake(self, table: str) -> str:
         return f"{self.root}/lake/{table}"
 

@@ -24,7 +24,8 @@ from edgeloop.status import DeviceStatus, decode_status
 from edgeloop.stick import Stick
 from edgeloop.store import Entry, Store
 from ingest.check import FUTURE, MAX_BYTES, batch_place, check_labels, label_source
-from ingest.run import known_batches, quarantine_place
+from ingest.quarantine import held_at, quarantine_place
+from ingest.run import known_batches, knows_labels
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ class _Centre:
 
     def _new(self, path: str, content: bytes) -> Callable[[], None] | None:
         """What creates the object, unless it is in quarantine or waits already."""
-        if self._size(f"{self._config.layout.quarantine}/{quarantine_place(self._config, path)}") is not None:
+        layout = self._config.layout
+        if self._size(held_at(layout, quarantine_place(layout, path))) is not None:
             return None
         if (size := self._size(path)) is None:
             return lambda: self._store.create(path, content)
@@ -138,22 +140,11 @@ class _Centre:
             return None  # what cannot be read is not to stand in the way of what can
 
     def _knows_labels(self, content: bytes, source: str) -> bool:
-        """Whether every row is in the lake. The lake keeps no digest of a label file: its rows tell."""
         try:
             rows = check_labels(content, self._config, self._now)
         except DataError:
             return False  # for the ingest to put into quarantine
-        if self._lake.table("labels") is None:
-            return False
-        connection = self._lake.connect(labels=None).register("carried", rows)
-        query = """
-            SELECT count(*) FROM (
-                SELECT device, ts, label, known_at FROM carried
-                EXCEPT SELECT device, ts, label, known_at FROM labels WHERE source = ?
-            )
-        """
-        found = connection.execute(query, [source]).fetchone()
-        return found == (0,)
+        return knows_labels(self._lake, rows, source)
 
 
 def _read(stick: Stick, path: str, limit: int) -> bytes:

@@ -53,10 +53,10 @@ def check_batch(path: str, content: bytes, config: LoopConfig, now: datetime) ->
     device, name = batch_place(path, config)
     if sha256(content).hexdigest() != name.sha256:
         raise DataError("its content is not what its name says: damaged on the way or in the store.")
-    with _blamed_on_the_file():
+    with blamed_on_the_file():
         file = _open(content)
         demand_bounded(content, MAX_ROWS, MAX_EXPANDED)
-        words = _read_words(file)
+        words = read_words(file)
         _check_words(words, config, device, name)
         kind, rows, last = _judge(content, words, config, name, now)
     return AcceptedBatch(
@@ -102,7 +102,7 @@ def _check_aggregates(
 
 
 @contextmanager
-def _blamed_on_the_file() -> Iterator[None]:
+def blamed_on_the_file() -> Iterator[None]:
     """Whatever a reader raises over a hostile file is that file's fault: a reason for quarantine, and no end of the ingest."""
     try:
         yield
@@ -131,7 +131,7 @@ def _read_columns(content: bytes, expected: pa.Schema, text: tuple[str, ...]) ->
         found = file.schema_arrow.field(field.name).type
         if (field.name in text) != _is_text(found):
             raise DataError(f"its column {field.name} is {found}, expected {field.type}.")
-    with _blamed_on_the_file():
+    with blamed_on_the_file():
         table = file.read()
         if table.num_rows != file.metadata.num_rows:
             raise DataError(f"it has {table.num_rows} rows and says that it has {file.metadata.num_rows}.")
@@ -166,7 +166,7 @@ def _demand_short_text(table: pa.Table, names: Sequence[str]) -> None:
 
 def check_labels(content: bytes, config: LoopConfig, now: datetime) -> pa.Table:
     """The rows of a label file, with the columns of `LABELS`. Raises `DataError`."""
-    with _blamed_on_the_file():
+    with blamed_on_the_file():
         file = _open(content, LABEL_TEXT)
         demand_bounded(content, MAX_ROWS, MAX_EXPANDED)
         rows = _read_labels(file)
@@ -236,7 +236,7 @@ def _open(content: bytes, read_dictionary: tuple[str, ...] = ()) -> pq.ParquetFi
     return file
 
 
-def _read_words(file: pq.ParquetFile) -> dict[str, str]:
+def read_words(file: pq.ParquetFile) -> dict[str, str]:
     """What the file says of itself, without the prefix that all keys had in version 1."""
     found = {
         key.decode(errors="replace"): value.decode(errors="replace")

@@ -10,6 +10,7 @@ from edgeloop.lake import Lake, run_sql
 from edgeloop.layout import Layout
 from edgeloop.roster import read_roster
 from edgeloop.store import Store
+from ingest.quarantine import paths_held
 from ingest.tables import BATCHES
 
 SQL = Path(__file__).parent / "sql"
@@ -30,11 +31,13 @@ def completeness(store: Store, lake: Lake, layout: Layout) -> pa.Table:
 
     Returns:
         device, epoch, produced, ingested, shed, missing, waiting (of the missing, those that the device says it still has),
-        quarantined (rejected batches of the device). produced = ingested + shed + missing in every row.
+        quarantined (batches of the device that are in quarantine now, put down to its newest epoch; their events are among the missing,
+        as are those of dropped ones). produced = ingested + shed + missing in every row.
     """
     lake.ensure("batches", BATCHES)
     connection = lake.connect(batches=None)
     connection.register("statuses", _statuses(store, layout))
+    connection.register("held", _held(store, layout))
     return run_sql(connection, SQL / "completeness.sql")
 
 
@@ -45,3 +48,9 @@ def _statuses(store: Store, layout: Layout) -> pa.Table:
         for s in read_roster(store, layout).devices.values()
     ]
     return pa.Table.from_pylist(rows, schema=_STATUSES)
+
+
+def _held(store: Store, layout: Layout) -> pa.Table:
+    inbox = f"{layout.inbox}/"
+    devices = [path.removeprefix(inbox).split("/")[0] for path in paths_held(store, layout) if path.startswith(inbox)]
+    return pa.table({"device": pa.array(devices, pa.string())})

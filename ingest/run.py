@@ -12,7 +12,6 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +30,7 @@ from edgeloop.sketches import AGGREGATES, EVENTS
 from edgeloop.store import Entry, Store
 from ingest.check import MAX_BYTES, check_batch, check_labels, label_source, read_aggregates, read_batch
 from ingest.plan import PLAN_VERSION, AcceptedBatch, AcceptedLabels, Plan, Rejected, latest_plan, write_done
+from ingest.quarantine import hold
 from ingest.tables import BATCHES, LABEL_ROWS, SKETCHES
 
 PLAN_FILES = 2000
@@ -39,8 +39,6 @@ PLAN_FILES = 2000
 APPLICATION = "ingest"
 
 LOST = "it was gone from the store, or changed, after it was planned and before it was committed"
-LONGEST_NAME = 200
-"""Bytes in a part of a path that leave room for `.reason.json` in a directory, where a name has at most 255."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ def _judge_batches(
             if any(sha == batch.sha256 for _, _, sha in others):
                 duplicates.append(entry.path)
                 continue
-            _demand_fresh_sequence(batch, others)
+            demand_fresh_sequence(batch, others)
         except NotFound:
             continue  # taken away by another ingest since the listing
         except DataError as error:
@@ -140,7 +138,8 @@ def _judge_batches(
     return tuple(accepted), tuple(duplicates), tuple(rejected)
 
 
-def _demand_fresh_sequence(batch: AcceptedBatch, others: Iterable[tuple[int, int, str]]) -> None:
+def demand_fresh_sequence(batch: AcceptedBatch, others: Iterable[tuple[int, int, str]]) -> None:
+    """Demand that no batch of the same device and epoch has one of the batch's sequence numbers. Raises `DataError`."""
     for first, last, sha in others:
         if first <= batch.last_seq and batch.first_seq <= last:
             raise DataError(
@@ -160,6 +159,20 @@ def known_batches(lake: Lake) -> dict[tuple[str, int], list[tuple[int, int, str]
     for device, epoch, first, last, sha in rows.fetchall():
         known.setdefault((device, epoch), []).append((first, last, sha))
     return known
+
+
+def knows_labels(lake: Lake, rows: pa.Table, source: str) -> bool:
+    """Whether the lake has every one of these labels. It keeps no digest of a label file: its rows tell."""
+    if lake.table("labels") is None:
+        return False
+    connection = lake.connect(labels=None).register("carried", rows)
+    query = """
+        SELECT count(*) FROM (
+            SELECT device, ts, label, known_at FROM carried
+            EXCEPT SELECT device, ts, label, known_at FROM labels WHERE source = ?
+        )
+    """
+    return connection.execute(query, [source]).fetchone() == (0,)
 
 
 def _judge_labels(
@@ -336,21 +349,6 @@ def _finish(store: Store, config: LoopConfig, plan: Plan) -> None:
     left = {e.path for e in waiting if e.path in planned and planned[e.path] in ("", e.version)}
     for bad in (*plan.rejected, *plan.rejected_labels):
         if bad.path in left:
-            _quarantine(store, config, bad)
+            hold(store, config.layout, bad)
     for path in sorted(left):
         store.delete(path)
-
-
-def _quarantine(store: Store, config: LoopConfig, bad: Rejected) -> None:
-    place = f"{config.layout.quarantine}/{quarantine_place(config, bad.path)}"
-    with contextlib.suppress(NotFound):  # taken away since the listing
-        store.copy(bad.path, place)
-    store.replace(f"{place}.reason.json", msgspec.json.encode({"path": bad.path, "reason": bad.reason}))
-
-
-def quarantine_place(config: LoopConfig, path: str) -> str:
-    """The same place under quarantine; by the digest of the path where a hostile name leaves no room for `.reason.json`."""
-    inside = path.removeprefix(f"{config.layout.root}/").removeprefix("inbox/")
-    if max(len(part.encode()) for part in inside.split("/")) <= LONGEST_NAME and len(inside) <= 4 * LONGEST_NAME:
-        return inside
-    return f"odd-names/{sha256(path.encode()).hexdigest()}"

@@ -15,7 +15,7 @@ import sys
 import typer
 
 from edgeloop import __version__
-from edgeloop.cli import backtest, centre, device, enrolment, fleet, release, rollout
+from edgeloop.cli import backtest, centre, device, enrolment, fleet, quarantine, release, rollout
 from edgeloop.cli.output import fail
 from edgeloop.errors import ConfigError, EdgeloopError
 
@@ -35,6 +35,7 @@ app.command("train")(centre.train)
 for command in (enrolment.enroll, enrolment.join, enrolment.rotate, enrolment.revoke, enrolment.policy):
     device.app.command()(command)
 app.add_typer(device.app, name="device")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(release.app, name="release")
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(fleet.app, name="fleet")

@@ -1,5 +1,6 @@
 -- The books of each device and epoch: produced = ingested + shed + missing.
 -- `statuses` is what devices last said of themselves; a batch can be newer than that, or the status of an old epoch gone.
+-- `held` is what is in quarantine now: what was retried or dropped is there no more, and dropped events are missing for good.
 -- What a device says it shed counts only as far as something is missing: its word cannot make the books negative.
 WITH arrived AS (
     SELECT
@@ -24,7 +25,7 @@ books AS (
     FROM known
 ),
 bad AS (  -- of a rejected batch the epoch is not known: it is put down to the newest
-    SELECT device, true AS newest, count(*) AS quarantined FROM batches WHERE verdict = 'rejected' GROUP BY device
+    SELECT device, true AS newest, count(*) AS quarantined FROM held GROUP BY device
 )
 SELECT
     device, coalesce(epoch, 0)::INTEGER AS epoch,
