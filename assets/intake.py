@@ -17,7 +17,10 @@ from fleet.rollouts import read_current
 from ingest.aggregates import update_aggregates
 from ingest.completeness import completeness
 from ingest.drift import drift
-from ingest.run import ingest
+from ingest.run import IngestReport, ingest
+
+RED = 0.1
+"""The share of rejected files in a run from which on the check on them is an error."""
 
 
 def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
@@ -26,7 +29,9 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
     owners = loop_owners(config)
 
     rejects = dg.AssetCheckSpec(
-        "no_batch_rejected", asset=[prefix, "batches"], description="No batch of this run went to quarantine."
+        "no_batch_rejected",
+        asset=[prefix, "batches"],
+        description="Nothing of this run went to quarantine; an error from a tenth of it on.",
     )
 
     @dg.multi_asset(
@@ -60,13 +65,7 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
             asset_key=[prefix, "labels"],
             metadata={"dagster/row_count": _count(lake.table("labels")), "new rows": report.labels},
         )
-        yield dg.AssetCheckResult(
-            check_name="no_batch_rejected",
-            asset_key=[prefix, "batches"],
-            passed=report.rejected == 0,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={"rejected": report.rejected, "of": report.batches + report.rejected},
-        )
+        yield _rejects([prefix, "batches"], report)
 
     @dg.multi_asset(
         name=f"{prefix}_aggregate",
@@ -169,6 +168,22 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
         )
 
     return [intake, aggregates, completeness_books, drift_measure]
+
+
+def _rejects(batches: list[str], report: IngestReport) -> dg.AssetCheckResult:
+    """One bad device is a warning; a tenth of what came is the loop's own trouble, or a bad release of everything that sends."""
+    of = report.batches + report.label_files + report.rejected
+    share = report.rejected / of if of else 0.0
+    counts = {"by reason": report.reasons, "by sender": report.senders}
+    tables = {name: _table(pa.table({"what": list(n), "files": list(n.values())})) for name, n in counts.items() if n}
+    return dg.AssetCheckResult(
+        check_name="no_batch_rejected",
+        asset_key=batches,
+        passed=report.rejected == 0,
+        severity=dg.AssetCheckSeverity.ERROR if share >= RED else dg.AssetCheckSeverity.WARN,
+        description="`edgeloop quarantine list` shows each with its reason." if report.rejected else None,
+        metadata={"rejected": report.rejected, "of": of, "share": share, **tables},
+    )
 
 
 def _drift_now(centre: Centre, config: LoopConfig) -> pa.Table | None:

@@ -31,6 +31,7 @@ from edgeloop.store import Entry, Store
 from ingest.check import MAX_BYTES, check_batch, check_labels, label_source, read_aggregates, read_batch
 from ingest.plan import PLAN_VERSION, AcceptedBatch, AcceptedLabels, Plan, Rejected, latest_plan, write_done
 from ingest.quarantine import hold
+from ingest.rejects import by_reason, by_sender
 from ingest.tables import BATCHES, LABEL_ROWS, SKETCHES
 
 PLAN_FILES = 2000
@@ -44,7 +45,7 @@ LOST = "it was gone from the store, or changed, after it was planned and before 
 @dataclass(frozen=True)
 class IngestReport:
     """What one ingest did. `plan` is the number of its last plan, 0 if there was nothing to do; `recovered` says that an
-    earlier ingest had not finished."""
+    earlier ingest had not finished. `reasons` and `senders` count what was `rejected`, the most frequent first."""
 
     plan: int
     batches: int
@@ -54,6 +55,8 @@ class IngestReport:
     labels: int
     label_files: int
     recovered: bool
+    reasons: dict[str, int]
+    senders: dict[str, int]
 
 
 def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> IngestReport:
@@ -76,15 +79,18 @@ def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> Inges
         number = plan.number
         if len(plan.objects) < PLAN_FILES:
             break
+    rejected = [bad for p in done for bad in (*p.rejected, *p.rejected_labels)]
     return IngestReport(
         plan=done[-1].number if done else 0,
         batches=sum(len(p.batches) for p in done),
         rows=sum(b.rows for p in done for b in p.batches),
         duplicates=sum(len(p.duplicates) for p in done),
-        rejected=sum(len(p.rejected) + len(p.rejected_labels) for p in done),
+        rejected=len(rejected),
         labels=sum(f.rows for p in done for f in p.labels),
         label_files=sum(len(p.labels) for p in done),
         recovered=unfinished is not None,
+        reasons=by_reason(rejected),
+        senders=by_sender(config.layout, rejected),
     )
 
 
