@@ -7,17 +7,19 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from assets.centre import Centre, asset_prefix, loop_asset, loop_owners
 from assets.plots import bars
 from edgeloop.config import LoopConfig
+from edgeloop.events import TIME
 from fleet.releases import read_release
 from fleet.rollouts import read_current
 from ingest.aggregates import update_aggregates
-from ingest.completeness import completeness
 from ingest.drift import drift
+from ingest.gaps import Gaps, find_gaps
 from ingest.run import IngestReport, ingest
+
+_TOTALS = ("produced", "ingested", "shed", "missing", "waiting")
 
 RED = 0.1
 """The share of rejected files in a run from which on the check on them is an error."""
@@ -110,18 +112,17 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
         description="Of each device: produced = ingested + shed + missing, by sequence number.",
     )
     def completeness_books(centre: dg.ResourceParam[Centre]) -> dg.MaterializeResult:
-        books = completeness(centre.store, centre.lake(config), config.layout)
-        totals = {
-            name: pc.sum(books[name]).as_py() or 0 for name in ("produced", "ingested", "shed", "missing", "waiting")
-        }
+        found = find_gaps(centre.store, centre.lake(config), config.layout)
+        totals = {name: sum(getattr(books, name) for books in found) for name in _TOTALS}
         unexplained = totals["missing"] - totals["waiting"]
         return dg.MaterializeResult(
-            metadata={**totals, "books": _table(books)},
+            metadata={**totals, "books": _table(_books(found)), "gaps": _table(_newest(found))},
             check_results=[
                 dg.AssetCheckResult(
                     check_name="nothing_missing",
                     passed=unexplained <= 0,
                     severity=dg.AssetCheckSeverity.WARN,
+                    description="`edgeloop fleet gaps` shows which." if unexplained > 0 else None,
                     metadata={"missing and not waiting on a device": unexplained},
                 )
             ],
@@ -168,6 +169,22 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
         )
 
     return [intake, aggregates, completeness_books, drift_measure]
+
+
+def _books(found: list[Gaps]) -> pa.Table:
+    names = ("device", "epoch", *_TOTALS, "quarantined")
+    return pa.table({name: [getattr(books, name) for books in found] for name in names})
+
+
+def _newest(found: list[Gaps]) -> pa.Table:
+    """Every device's gaps, those that are known of latest first."""
+    rows = [
+        {"device": books.device, "epoch": books.epoch, "first": gap.first, "last": gap.last, "known": gap.known}
+        for books in found
+        for gap in books.gaps
+    ]
+    schema = pa.schema([("device", "string"), *((n, "int64") for n in ("epoch", "first", "last")), ("known", TIME)])
+    return pa.Table.from_pylist(rows, schema=schema).sort_by([("known", "descending")])
 
 
 def _rejects(batches: list[str], report: IngestReport) -> dg.AssetCheckResult:

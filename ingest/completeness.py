@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 
+from edgeloop.events import TIME
 from edgeloop.lake import Lake, run_sql
 from edgeloop.layout import Layout
 from edgeloop.roster import read_roster
@@ -22,6 +24,7 @@ _STATUSES = pa.schema(
         ("produced", pa.int64()),
         ("shed", pa.int64()),
         ("waiting", pa.int64()),
+        ("time", TIME),
     ]
 )
 
@@ -34,23 +37,29 @@ def completeness(store: Store, lake: Lake, layout: Layout) -> pa.Table:
         quarantined (batches of the device that are in quarantine now, put down to its newest epoch; their events are among the missing,
         as are those of dropped ones). produced = ingested + shed + missing in every row.
     """
+    return run_sql(connect_books(store, lake, layout), SQL / "completeness.sql")
+
+
+def connect_books(store: Store, lake: Lake, layout: Layout) -> duckdb.DuckDBPyConnection:
+    """What books are drawn up from: `batches`; `statuses`, what devices last said of themselves and when; `held`, the device and
+    the path of each batch in quarantine."""
     lake.ensure("batches", BATCHES)
     connection = lake.connect(batches=None)
     connection.register("statuses", _statuses(store, layout))
     connection.register("held", _held(store, layout))
-    return run_sql(connection, SQL / "completeness.sql")
+    return connection
 
 
 def _statuses(store: Store, layout: Layout) -> pa.Table:
     # An unreadable status says nothing; what arrived still counts.
     rows = [
-        {"device": s.device, "epoch": s.epoch, "produced": s.produced, "shed": s.shed, "waiting": s.spooled}
+        dict(zip(_STATUSES.names, (s.device, s.epoch, s.produced, s.shed, s.spooled, s.time), strict=True))
         for s in read_roster(store, layout).devices.values()
     ]
     return pa.Table.from_pylist(rows, schema=_STATUSES)
 
 
 def _held(store: Store, layout: Layout) -> pa.Table:
-    inbox = f"{layout.inbox}/"
-    devices = [path.removeprefix(inbox).split("/")[0] for path in paths_held(store, layout) if path.startswith(inbox)]
-    return pa.table({"device": pa.array(devices, pa.string())})
+    paths = [path for path in paths_held(store, layout) if path.startswith(f"{layout.inbox}/")]
+    devices = [path.removeprefix(f"{layout.inbox}/").split("/")[0] for path in paths]
+    return pa.table({"device": pa.array(devices, pa.string()), "path": pa.array(paths, pa.string())})

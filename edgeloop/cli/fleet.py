@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeloop.cli.gaps import gaps
 from edgeloop.cli.keys import Unencrypted, create_some
 from edgeloop.cli.keys import app as keys_app
 from edgeloop.cli.options import Endpoint, Json, KeysDirectory, LoopFile, StoreUrl
@@ -32,6 +33,7 @@ WRONG_CLOCK = 60.0
 
 app = typer.Typer(help="Keys, devices, the fleet.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.command()(gaps)
 
 
 @app.command()

@@ -12,12 +12,12 @@ from tests.ingest.batches import events, named, seal
 from tests.site import START, Site, make_site
 
 
-def take_in(site: Site) -> tuple[dict[str, dg.AssetCheckEvaluation], set[str]]:
-    """Run the intake; its checks by name, and what was made."""
+def take_in(site: Site, job: str = "pump_intake") -> tuple[dict[str, dg.AssetCheckEvaluation], set[str]]:
+    """Run a job; its checks by name, and what was made."""
     site.clock.now = START + timedelta(days=1)
-    job = build([site.config], site.centre).resolve_job_def("pump_intake")
+    found = build([site.config], site.centre).resolve_job_def(job)
     with dg.DagsterInstance.ephemeral() as instance:
-        result = job.execute_in_process(instance=instance)
+        result = found.execute_in_process(instance=instance)
     assert result.success
     made = {e.asset_key.path[-1] for e in result.all_events if e.is_step_materialization and e.asset_key}
     return {check.check_name: check for check in result.get_asset_check_evaluations()}, made
@@ -52,3 +52,18 @@ def test_a_tenth_is_an_error_and_a_run_without_any_is_well(tmp_path: Path) -> No
     )
     checks, _ = take_in(site)
     assert checks["no_batch_rejected"].passed
+
+
+def test_the_books_show_the_gaps_and_a_missing_event_is_no_good(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    site.store.create(*seal(site, events(1, 50)))
+    site.store.create(*seal(site, events(61, 50)))
+    take_in(site)
+    checks, made = take_in(site, "pump_aggregates")
+    assert "completeness" in made
+    check = checks["nothing_missing"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert check.metadata["missing and not waiting on a device"].value == 10
+    site.store.create(*seal(site, events(51, 10)))
+    take_in(site)
+    assert take_in(site, "pump_aggregates")[0]["nothing_missing"].passed

@@ -7,7 +7,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.glimpse import ROWS, glimpse
@@ -68,12 +68,14 @@ def test_lists_are_not_unpacked() -> None:
     assert "it has lists" in seen.unreadable
 
 
+@settings(deadline=None)
 @given(content=st.binary(max_size=300))
 def test_no_bytes_raise(content: bytes) -> None:
     for found in (content, b"PAR1" + content + b"PAR1"):
         assert glimpse(found).unreadable
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
 def test_nor_does_a_batch_with_any_bytes_changed(site: Site, changes: list[tuple[int, int]]) -> None:
     content = bytearray(seal(site, events(1, 40))[1])
