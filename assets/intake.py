@@ -192,11 +192,15 @@ def _rejects(batches: list[str], report: IngestReport) -> dg.AssetCheckResult:
     of = report.batches + report.label_files + report.rejected
     share = report.rejected / of if of else 0.0
     counts = {"by reason": report.reasons, "by sender": report.senders}
-    tables = {name: _table(pa.table({"what": list(n), "files": list(n.values())})) for name, n in counts.items() if n}
+    tables: dict[str, dg.MetadataValue[Any]] = {
+        name: _table(pa.table({"what": list(n), "files": list(n.values())})) for name, n in counts.items() if n
+    }
+    if report.hidden:  # by the name of a file in it: `edgeloop ingest` says what to do
+        tables["cannot be listed"] = dg.MetadataValue.text(", ".join(report.hidden))
     return dg.AssetCheckResult(
         check_name="no_batch_rejected",
         asset_key=batches,
-        passed=report.rejected == 0,
+        passed=not report.rejected and not report.hidden,
         severity=dg.AssetCheckSeverity.ERROR if share >= RED else dg.AssetCheckSeverity.WARN,
         description="`edgeloop quarantine list` shows each with its reason." if report.rejected else None,
         metadata={"rejected": report.rejected, "of": of, "share": share, **tables},

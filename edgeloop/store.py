@@ -197,6 +197,11 @@ class Store:
                 for meta in chunk:
                     yield Entry(str(meta["path"]), int(meta["size"]), meta["last_modified"], str(meta["e_tag"]))
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """The folders right under the folder `prefix`, whatever is in them."""
+        with _own_errors("list", prefix):
+            return tuple(obstore.list_with_delimiter(self._backend, prefix)["common_prefixes"])
+
     def copy(self, path: str, to: str) -> None:
         """Copy an object within the store, over an older copy if there is one; no byte of it comes here. Raises `NotFound`."""
         with _own_errors("copy", path):

@@ -33,6 +33,7 @@ from ingest.plan import PLAN_VERSION, AcceptedBatch, AcceptedLabels, Plan, Rejec
 from ingest.quarantine import hold
 from ingest.rejects import by_reason, by_sender
 from ingest.tables import BATCHES, LABEL_ROWS, SKETCHES
+from ingest.waiting import Waiting, list_waiting
 
 PLAN_FILES = 2000
 """Files a plan takes at the most; what waits beyond that gets the next plan. Bounds memory."""
@@ -45,7 +46,8 @@ LOST = "it was gone from the store, or changed, after it was planned and before 
 @dataclass(frozen=True)
 class IngestReport:
     """What one ingest did. `plan` is the number of its last plan, 0 if there was nothing to do; `recovered` says that an
-    earlier ingest had not finished. `reasons` and `senders` count what was `rejected`, the most frequent first."""
+    earlier ingest had not finished. `reasons` and `senders` count what was `rejected`, the most frequent first; `hidden` are the
+    folders that cannot be listed (ingest/waiting.py)."""
 
     plan: int
     batches: int
@@ -57,6 +59,7 @@ class IngestReport:
     recovered: bool
     reasons: dict[str, int]
     senders: dict[str, int]
+    hidden: tuple[str, ...] = ()
 
 
 def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> IngestReport:
@@ -72,13 +75,15 @@ def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> Inges
     if unfinished:
         _carry_out(store, lake, config, unfinished)
     done: list[Plan] = []
-    while plan := make_plan(store, lake, config, number + 1, now):
+    waiting = list_waiting(store, config.layout)
+    while plan := make_plan(store, lake, config, waiting, number + 1, now):
         _write_plan(store, config, plan)
         _carry_out(store, lake, config, plan)
         done.append(plan)
         number = plan.number
         if len(plan.objects) < PLAN_FILES:
             break
+        waiting = list_waiting(store, config.layout)
     rejected = [bad for p in done for bad in (*p.rejected, *p.rejected_labels)]
     return IngestReport(
         plan=done[-1].number if done else 0,
@@ -91,17 +96,16 @@ def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> Inges
         recovered=unfinished is not None,
         reasons=by_reason(rejected),
         senders=by_sender(config.layout, rejected),
+        hidden=waiting.hidden,
     )
 
 
-def make_plan(store: Store, lake: Lake, config: LoopConfig, number: int, now: datetime) -> Plan | None:
-    """Check what waits; None if nothing does. Changes nothing."""
-    batches = sorted(store.list(config.layout.inbox), key=lambda e: e.path)[:PLAN_FILES]
-    labels = sorted(store.list(config.layout.labels), key=lambda e: e.path)[:PLAN_FILES]
-    if not batches and not labels:
-        return None
-    accepted, duplicates, rejected = _judge_batches(store, lake, config, batches, now)
-    good_labels, bad_labels = _judge_labels(store, config, labels, now)
+def make_plan(
+    store: Store, lake: Lake, config: LoopConfig, waiting: Waiting, number: int, now: datetime
+) -> Plan | None:
+    """Check what waits; None if nothing does that can be read. Changes nothing."""
+    accepted, duplicates, rejected = _judge_batches(store, lake, config, waiting.batches, now)
+    good_labels, bad_labels = _judge_labels(store, config, waiting.labels, now)
     plan = Plan(PLAN_VERSION, number, config.name, now, accepted, duplicates, rejected, good_labels, bad_labels)
     return plan if plan.objects else None
 
@@ -126,6 +130,8 @@ def _judge_batches(
     rejected: list[Rejected] = []
     known = known_batches(lake) if waiting else {}
     for entry in waiting:
+        if len(accepted) + len(duplicates) + len(rejected) == PLAN_FILES:
+            break  # counted here, for what is listed and cannot be read would else be all that a plan looks at
         try:
             content = _read(store, entry)
             batch = check_batch(entry.path, content, config, now)
@@ -135,7 +141,7 @@ def _judge_batches(
                 continue
             demand_fresh_sequence(batch, others)
         except NotFound:
-            continue  # taken away by another ingest since the listing
+            continue  # taken away by another ingest since the listing, or of a name that no request can say
         except DataError as error:
             rejected.append(Rejected(entry.path, str(error), version=entry.version))
             continue
@@ -184,8 +190,11 @@ def knows_labels(lake: Lake, rows: pa.Table, source: str) -> bool:
 def _judge_labels(
     store: Store, config: LoopConfig, waiting: list[Entry], now: datetime
 ) -> tuple[tuple[AcceptedLabels, ...], tuple[Rejected, ...]]:
-    accepted, rejected = [], []
+    accepted: list[AcceptedLabels] = []
+    rejected: list[Rejected] = []
     for entry in waiting:
+        if len(accepted) + len(rejected) == PLAN_FILES:
+            break
         try:
             content = _read(store, entry)
             rows = check_labels(content, config, now)
@@ -351,8 +360,10 @@ def _label_rows(store: Store, config: LoopConfig, plan: Plan) -> pa.Table:
 
 def _finish(store: Store, config: LoopConfig, plan: Plan) -> None:
     planned = plan.objects
-    waiting = (entry for folder in (config.layout.inbox, config.layout.labels) for entry in store.list(folder))
-    left = {e.path for e in waiting if e.path in planned and planned[e.path] in ("", e.version)}
+    waiting = list_waiting(store, config.layout)
+    left = {
+        e.path for e in (*waiting.batches, *waiting.labels) if e.path in planned and planned[e.path] in ("", e.version)
+    }
     for bad in (*plan.rejected, *plan.rejected_labels):
         if bad.path in left:
             hold(store, config.layout, bad)

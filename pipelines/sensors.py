@@ -9,6 +9,8 @@ from dagster import DagsterRunStatus, RunsFilter
 
 from assets.centre import Centre
 from edgeloop.config import LoopConfig
+from edgeloop.errors import StoreError
+from ingest.waiting import list_waiting
 from pipelines.bell import Bell
 from pipelines.jobs import job_name
 
@@ -44,7 +46,11 @@ def inbox_sensor(config: LoopConfig) -> dg.SensorDefinition:
 
 def _waits(centre: Centre, config: LoopConfig) -> bool:
     folders = (config.layout.inbox, config.layout.labels)
-    return any(True for folder in folders for _ in islice(centre.store.list(folder), 1))
+    try:
+        return any(True for folder in folders for _ in islice(centre.store.list(folder), 1))
+    except StoreError:
+        waiting = list_waiting(centre.store, config.layout)
+        return bool(waiting.batches or waiting.labels)
 
 
 def _may_wait(context: dg.SensorEvaluationContext) -> bool:

@@ -45,6 +45,10 @@ def ingest(
         )
     report = run(opened, Lake(opened, config.layout), config, system_clock())
     emit(report, as_json=json, human=table(f"ingested into {config.name}", ("what", "count"), _counts(report)))
+    for folder in report.hidden:
+        note(
+            f"{folder} holds a name that cannot be listed, and nothing in it is taken: remove it with the store's own tools."
+        )
 
 
 def _ingest_stick(directory: Path, store: Store, config: LoopConfig, move: bool, dry_run: bool, json: bool) -> None:

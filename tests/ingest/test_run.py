@@ -20,6 +20,7 @@ from ingest.completeness import completeness
 from ingest.plan import decode_plan
 from ingest.run import ingest, make_plan
 from ingest.tables import BATCHES
+from ingest.waiting import list_waiting
 from tests.ingest.batches import column, events, lying, named, rewrite, seal
 from tests.site import LOOP, START, BentStore, Site, link_down, make_site, readings
 
@@ -386,7 +387,7 @@ def test_a_batch_has_the_store_s_time_beside_its_own_and_an_older_lake_goes_on(s
 
 def test_a_plan_without_the_store_s_time_is_carried_out(site: Site) -> None:
     path = put(site, *seal(site, events(1, 5)))
-    plan = make_plan(site.store, site.lake, site.config, 1, NOW)
+    plan = make_plan(site.store, site.lake, site.config, list_waiting(site.store, site.config.layout), 1, NOW)
     assert plan is not None
     older = msgspec.to_builtins(plan)
     del older["batches"][0]["stored_at"]
