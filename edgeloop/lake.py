@@ -6,6 +6,7 @@ shared between processes. Centre only.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -18,13 +19,17 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
+from pyarrow import fs
 
 from edgeloop.errors import StoreError
 from edgeloop.layout import Layout
-from edgeloop.store import Store
+from edgeloop.store import CONNECT, DEADLINE, Store, s3_settings
 
 TABLE_SETTINGS = {"delta.logRetentionDuration": "interval 3650 days", "delta.checkpointInterval": "20"}
 """Versions that a release was trained on must stay readable, so the log is kept for ten years."""
+
+ATTEMPTS = 8
+"""How often Arrow asks S3 for a part of a file: for about a minute."""
 
 
 class Lake:
@@ -37,6 +42,11 @@ class Lake:
     def location(self, table: str) -> tuple[str, dict[str, str]]:
         """The URI and storage options of `table` for `deltalake`."""
         return self._store.table_location(self._layout.lake(table))
+
+    def names(self) -> tuple[str, ...]:
+        """The names of the tables that there are, sorted."""
+        folders = self._store.folders(self._layout.lake("").rstrip("/"))
+        return tuple(sorted(path.rpartition("/")[2] for path in folders))
 
     def table(self, name: str, version: int | None = None) -> DeltaTable | None:
         """The table, at `version` if given; None if it has not been written yet."""
@@ -93,8 +103,23 @@ class Lake:
         connection.execute("SET TimeZone = 'UTC'")
         for name, version in versions.items():
             if (table := self.table(name, version)) is not None:
-                _add_view(connection, name, table, local=self._store.directory is not None)
+                self._add_view(connection, name, table)
         return connection
+
+    def _add_view(self, connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable) -> None:
+        uris = table.file_uris()
+        if self._store.directory is None:
+            # DuckDB reads s3:// only with an extension that has to be downloaded; Arrow does it without.
+            uri, _ = self.location(name)
+            connection.register(name, table.to_pyarrow_dataset(filesystem=_s3_of(uri.removeprefix("s3://"))))
+        elif uris:
+            # Partition columns are not in the files; hive_partitioning takes them from the paths.
+            files = ", ".join("'" + escape(unquote(uri)).replace("'", "''") + "'" for uri in uris)
+            options = "hive_partitioning = true, hive_types_autocast = false, union_by_name = true"
+            with own_errors(name):
+                connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], {options})")
+        else:
+            connection.register(name, table.to_pyarrow_dataset())
 
     def added(self, name: str, since: int) -> ds.Dataset:
         """The rows in files that the table has and had not at version `since` (-1: all of its rows).
@@ -114,10 +139,10 @@ class Lake:
 
 @contextmanager
 def own_errors(table: str) -> Iterator[None]:
-    """Turn deltalake's errors into ours: a store that fails is an `OSError` to it."""
+    """Turn deltalake's errors, and DuckDB's on a file, into ours: a store that fails is an `OSError` to the one."""
     try:
         yield
-    except (OSError, DeltaError) as error:
+    except (OSError, DeltaError, duckdb.IOException) as error:
         reason = str(error).partition("\n")[0]
         raise StoreError(
             f"table {table} could not be read or written: {reason}.", remedy="Check that the store is up; run it again."
@@ -128,16 +153,22 @@ def _file_name(uri: str) -> str:
     return uri.rpartition("/")[2]  # with a UUID in it
 
 
-def _add_view(connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable, *, local: bool) -> None:
-    uris = table.file_uris()
-    if local and uris:
-        # Partition columns are not in the files; hive_partitioning takes them from the paths.
-        files = ", ".join("'" + escape(unquote(uri)).replace("'", "''") + "'" for uri in uris)
-        options = "hive_partitioning = true, hive_types_autocast = false, union_by_name = true"
-        connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], {options})")
-    else:
-        # DuckDB reads s3:// only with an extension that has to be downloaded; Arrow does it without.
-        connection.register(name, table.to_pyarrow_dataset())
+def _s3_of(path: str) -> fs.SubTreeFileSystem:
+    """The folder `bucket/prefix…` by Arrow's own client. Over deltalake's, whose threads call Python, a process that leaves
+    rows unread hangs at its end or ends by a signal (docs/decisions/0007)."""
+    known = s3_settings()
+    client = fs.S3FileSystem(
+        access_key=known.get("access_key_id"),
+        secret_key=known.get("secret_access_key"),
+        session_token=known.get("session_token"),
+        region=known["region"],
+        endpoint_override=known.get("endpoint"),
+        tls_ca_file_path=os.environ.get("SSL_CERT_FILE"),  # as everything else that reads the store
+        connect_timeout=CONNECT.total_seconds(),
+        request_timeout=DEADLINE.total_seconds(),
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+    )
+    return fs.SubTreeFileSystem(path, client)
 
 
 def run_sql(connection: duckdb.DuckDBPyConnection, file: Path, parameters: dict[str, Any] | None = None) -> pa.Table:

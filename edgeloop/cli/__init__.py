@@ -15,7 +15,7 @@ import sys
 import typer
 
 from edgeloop import __version__
-from edgeloop.cli import backtest, centre, device, enrolment, fleet, quarantine, release, rollout
+from edgeloop.cli import backtest, centre, device, enrolment, fleet, quarantine, release, rollout, sql
 from edgeloop.cli.output import fail
 from edgeloop.errors import ConfigError, EdgeloopError
 
@@ -32,6 +32,7 @@ app.command("backtest")(backtest.backtest)
 app.command("ui")(backtest.ui)
 app.command("ingest")(centre.ingest)
 app.command("train")(centre.train)
+app.command("sql")(sql.sql)
 for command in (enrolment.enroll, enrolment.join, enrolment.rotate, enrolment.revoke, enrolment.policy):
     device.app.command()(command)
 app.add_typer(device.app, name="device")
