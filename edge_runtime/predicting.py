@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from math import isfinite
 
 import msgspec
 
@@ -116,9 +117,9 @@ class Predictor:
     def _record(
         self, release: Release, probabilities: list[float], latency: float, at: int, kept: list[float]
     ) -> Prediction:
-        confidence = max(probabilities)
-        if confidence != confidence:
+        if not isfinite(sum(probabilities)):  # of any class: the others are no answer
             return self._record_none(release, at, kept, "the model gave no number", latency)
+        confidence = max(probabilities)
         label = release.classes[probabilities.index(confidence)]
         return Prediction(label, confidence, self._spool.record(at, release.sha256, label, confidence, latency, kept))
 

@@ -141,6 +141,15 @@ def not_a_number() -> list[onnx.NodeProto]:
     return [values, helper.make_node("Gather", ["values", "wrong"], ["extra"])]
 
 
+def one_class(value: float) -> list[onnx.NodeProto]:
+    """`value` for the last of two classes."""
+    return [
+        constant("odd", np.array([[0.0, value]], np.float32)),
+        constant("nothing", np.array([[0.0, 0.0]], np.float32)),
+        helper.make_node("Where", ["over", "odd", "nothing"], ["extra"]),
+    ]
+
+
 def raising() -> list[onnx.NodeProto]:
     """Looks up what is out of range."""
     values = constant("values", np.array([0.0], np.float32))
