@@ -43,6 +43,10 @@ class NotFound(StoreError):
     """There is no object at that path."""
 
 
+class UnlistableName(StoreError):
+    """A listing met an object whose name it cannot give, and ended there."""
+
+
 class AlreadyExists(StoreError):
     """A create-only put found an object there already."""
 

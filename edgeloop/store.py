@@ -29,7 +29,7 @@ from obstore.exceptions import (
 )
 from obstore.store import LocalStore, MemoryStore, S3Store
 
-from edgeloop.errors import AlreadyExists, ConfigError, NotFound, PreconditionFailed, StoreError
+from edgeloop.errors import AlreadyExists, ConfigError, NotFound, PreconditionFailed, StoreError, UnlistableName
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, UpdateVersion
@@ -46,6 +46,9 @@ PATIENCE = timedelta(seconds=45)
 
 WAITING = {"max_retries": str(2**31), "retry_timeout": f"{PATIENCE.total_seconds():.0f}s"}
 """What has deltalake wait for a store that is away; without, it tries ten times, in a second or two."""
+
+_INVALID = "object with invalid path"
+"""What obstore (0.12) says of a name that it cannot list; it has no class for that."""
 
 _NOT_IN_A_DIRECTORY = frozenset("%[]\\^|")
 """deltalake takes a directory's path for a URL and does not escape these (1.6.6); all others were tried and work."""
@@ -191,7 +194,7 @@ class Store:
             return int(obstore.head(self._backend, path)["size"])
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        """Every object under the folder `prefix`, in no particular order."""
+        """Every object under the folder `prefix`, in no particular order. Raises `UnlistableName`."""
         with _own_errors("list", prefix):
             for chunk in obstore.list(self._backend, prefix):
                 for meta in chunk:
@@ -367,6 +370,7 @@ def _own_errors(verb: str, path: str) -> Iterator[None]:
     except (BaseError, OSError, ValueError) as error:
         reason, _, source = str(error).partition("\n")
         reason += " (it took too long)" if "kind: Timeout" in source else ""
-        raise StoreError(
+        kind = UnlistableName if _INVALID in reason else StoreError
+        raise kind(
             f"could not {verb} {path}: {reason}", remedy="Check that the store is up and may be used."
         ) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeloop.errors import StoreError
+from edgeloop.errors import UnlistableName
 from edgeloop.layout import Layout
 from edgeloop.store import Entry, Store
 
@@ -33,10 +33,10 @@ def _listed(store: Store, folder: str, hidden: list[str]) -> list[Entry]:
     found: list[Entry] = []
     try:
         found = list(store.list(folder))
-    except StoreError:
+    except UnlistableName:
         for inner in store.folders(folder):
             try:
                 found += store.list(inner)
-            except StoreError:
+            except UnlistableName:
                 hidden.append(inner)
     return sorted(found, key=lambda entry: entry.path)

@@ -9,7 +9,7 @@ from dagster import DagsterRunStatus, RunsFilter
 
 from assets.centre import Centre
 from edgeloop.config import LoopConfig
-from edgeloop.errors import StoreError
+from edgeloop.errors import UnlistableName
 from ingest.waiting import list_waiting
 from pipelines.bell import Bell
 from pipelines.jobs import job_name
@@ -48,7 +48,7 @@ def _waits(centre: Centre, config: LoopConfig) -> bool:
     folders = (config.layout.inbox, config.layout.labels)
     try:
         return any(True for folder in folders for _ in islice(centre.store.list(folder), 1))
-    except StoreError:
+    except UnlistableName:
         waiting = list_waiting(centre.store, config.layout)
         return bool(waiting.batches or waiting.labels)
 

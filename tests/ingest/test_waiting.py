@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from minio import Minio
 
+from edgeloop.errors import StoreError
 from edgeloop.store import open_store
 from ingest.run import ingest
 from pipelines.sensors import _waits
@@ -62,3 +63,18 @@ def test_names_that_cannot_be_asked_for_fill_no_plan(site: Site, monkeypatch: py
         site.store.create(*seal(site, events(first, 50), device="good"))
     report = ingest(site.store, site.lake, site.config, NOW)
     assert (report.rows, report.rejected) == (150, 0)
+
+
+def test_a_store_that_is_away_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To look into each folder then would take a sensor beyond its minute."""
+    site = make_site(tmp_path)
+    asked = list[str]()
+
+    def away(_: object, folder: str) -> None:
+        asked.append(folder)
+        raise StoreError("the store is away")
+
+    monkeypatch.setattr(type(site.store), "list", away)
+    with pytest.raises(StoreError, match="away"):
+        _waits(site.centre, site.config)
+    assert asked == [site.config.layout.inbox]
