@@ -219,11 +219,15 @@ class Store:
         """Where the Delta table at `path` is for `deltalake`: its URI and storage options.
 
         Raises:
-            ConfigError: the store is in memory, which no table can be in.
+            ConfigError: the store is in memory or has a prefix with # or ?, which no table can be in.
         """
         if self.directory is not None:
             return str(self.directory / path), {}
         if isinstance(self._backend, S3Store):
+            if {"#", "?"} & set(self.url):  # deltalake would end the path there, and all tables be in one
+                raise ConfigError(
+                    f"the lake cannot be in {self.url}, for its # or ?.", remedy="Use a prefix without it."
+                )
             options = {
                 f"aws_{key}" if not key.startswith("aws_") else key: str(value) for key, value in s3_settings().items()
             }

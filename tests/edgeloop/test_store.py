@@ -71,6 +71,13 @@ def test_ranges_and_listing(store: Store) -> None:
         store.read("x/one")
 
 
+def test_the_folders_right_under_another(store: Store) -> None:
+    for path in ("lake/events/a", "lake/events/b/c", "lake/labels/d", "lake/file", "lakes/other/e"):
+        store.create(path, b"")
+    assert store.folders("lake") == ("events", "labels")
+    assert store.folders("nothing") == ()
+
+
 def test_a_listing_of_more_than_a_page_is_whole(store: Store) -> None:
     names = {f"x/{i:04}" for i in range(1001)}  # S3 lists a thousand at a time
     with ThreadPoolExecutor(8) as writers:
@@ -150,6 +157,12 @@ def test_a_directory_of_any_name_holds_a_lake(tmp_path: Path, name: str) -> None
 def test_a_directory_that_cannot_hold_one_is_refused_at_once(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="Use a directory without it"):
         open_store(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["x#y", "x?y"])
+def test_a_prefix_that_cannot_hold_a_lake_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="Use a prefix without it"):
+        Lake(open_store(f"s3://edgeloop/{name}"), Layout("pump")).location("events")
 
 
 @pytest.fixture(params=["hangs", "trickles", "refuses for now"])
