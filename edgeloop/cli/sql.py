@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -162,6 +161,8 @@ def _drawn(cell: Any) -> Any:
 
 
 def _write_csv(found: DuckDBPyConnection) -> None:
+    import csv
+
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(_columns(found))
     while rows := found.fetchmany(AT_ONCE):
