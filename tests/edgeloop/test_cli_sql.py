@@ -15,7 +15,7 @@ import pytest
 
 from edgeloop.store import open_store
 from tests.command import end_of
-from tests.site import LOOP, Site, fill_lake, make_site
+from tests.site import LOOP, Site, fill_lake, hear_ctrl_c, make_site
 
 COMMAND = [sys.executable, "-c", "from edgeloop.cli import main; main()", "sql"]
 
@@ -131,6 +131,7 @@ def _own_terminal() -> None:
     import termios
 
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    hear_ctrl_c()
 
 
 def _said(terminal: int) -> Iterator[str]:
