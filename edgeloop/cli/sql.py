@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from edgeloop.lake import Lake
+
+T = TypeVar("T")
 
 UNREAD = "reading the stream registered as"
 """In what DuckDB says, as if of the query, when Arrow could not read a table."""
@@ -53,7 +55,7 @@ def sql(
 
     def answer(asked: str) -> None:
         with _own_errors(connection):
-            if connection.execute(asked) is None:
+            if _heeding_ctrl_c(connection, lambda: connection.execute(asked)) is None:
                 return  # nothing but comments
             if as_csv:
                 _write_csv(connection)
@@ -114,7 +116,7 @@ def _open(lake: Lake, config: LoopConfig, versions: dict[str, int]) -> DuckDBPyC
 
 @contextmanager
 def _own_errors(connection: DuckDBPyConnection) -> Iterator[None]:
-    """Turn DuckDB's errors into ours, and what it makes of Ctrl-C back into that."""
+    """Turn DuckDB's errors into ours."""
     import duckdb
 
     try:
@@ -128,12 +130,35 @@ def _own_errors(connection: DuckDBPyConnection) -> Iterator[None]:
         raise ConfigError(_said(error), remedy=f"The lake has the tables {', '.join(sorted(there))}.") from error
     except duckdb.OperationalError as error:
         raise StoreError(_said(error), remedy="Check the store, the memory and the disk; ask again.") from error
-    except RuntimeError as error:
-        raise KeyboardInterrupt if str(error) == "Query interrupted" else error from error
     except duckdb.Error as error:
         raise DataError(
             _said(error), remedy="What the query does with the values does not go with what they are."
         ) from error
+
+
+def _heeding_ctrl_c(connection: DuckDBPyConnection, work: Callable[[], T]) -> T:
+    """What `work` gives, done in a thread of its own: in the main one DuckDB does not hear every Ctrl-C, and would go on for hours."""
+    import signal
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    struck: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if (
+        before is not signal.SIG_IGN
+    ):  # an exception could come before there is anything to interrupt, and then nothing would
+        signal.signal(signal.SIGINT, lambda number, _: struck.append(number))
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            asked = thread.submit(work)
+            while not asked.done():
+                wait([asked], 0.1)
+                if struck:
+                    connection.interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if struck:
+        raise KeyboardInterrupt
+    return asked.result()
 
 
 def _said(error: Exception) -> str:
@@ -142,9 +167,10 @@ def _said(error: Exception) -> str:
 
 def _show(found: DuckDBPyConnection, limit: int, *, as_json: bool) -> None:
     if as_json:
-        emit({"columns": _columns(found), "rows": found.fetchall()}, as_json=True, human=None)
+        rows = _heeding_ctrl_c(found, found.fetchall)
+        emit({"columns": _columns(found), "rows": rows}, as_json=True, human=None)
         return
-    rows = found.fetchmany(limit + 1)
+    rows = _heeding_ctrl_c(found, lambda: found.fetchmany(limit + 1))
     out.print(table("", _columns(found), ([_drawn(cell) for cell in row] for row in rows[:limit])))
     if len(rows) > limit:
         note(f"only the first {limit:,} rows are shown; --limit shows more, --csv gives all.")
@@ -165,7 +191,7 @@ def _write_csv(found: DuckDBPyConnection) -> None:
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(_columns(found))
-    while rows := found.fetchmany(AT_ONCE):
+    while rows := _heeding_ctrl_c(found, lambda: found.fetchmany(AT_ONCE)):
         writer.writerows(rows)
 
 
