@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import gc
-import math
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
 
 from edge_runtime.device import Device
-from tests.edge_runtime import networks
 from tests.edge_runtime.releases import KINDS, loop_for, release
 from tests.site import Site, make_site, pass_probation, readings
 
@@ -61,18 +58,3 @@ def test_no_call_leaves_anything_and_what_waits_is_bounded_by_a_group(site: Site
         end, many = after(device, CALLS, source)
     assert end - begin < POINTER * CALLS
     assert many - end < 1.25 * (few - begin)  # 40 groups take no more than 2 do
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_is_no_number_for_one_class_is_no_answer(tmp_path: Path, value: float) -> None:
-    """The other classes still have numbers, which would be an answer, and one without end takes the whole batch into quarantine."""
-    catalogue = pytest.importorskip("tests.edge_runtime.catalogue")
-    site = make_site(tmp_path)
-    kind = next(kind for kind in KINDS if networks.runtime(kind) == "onnx")
-    model = catalogue.changed(networks.path(kind).read_bytes(), partial(catalogue.one_class, value))
-    release(site, 8, kind, model)
-    pass_probation(site)
-    with site.open("dev") as device:
-        answers = [device.predict(catalogue.WRONG), *device.predict_many([catalogue.WRONG, *readings(1)])]
-    assert [answer.reason for answer in answers] == ["the model gave no number"] * 2 + [""]
-    assert answers[2].label

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import threading
 import weakref
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,12 @@ from edge_runtime import onnx, releases
 from edge_runtime.releases import choose_artefact
 from edgeloop.errors import ModelError, NoRoom
 from edgeloop.manifest import Artefact, ReleaseManifest
+from tests.edge_runtime import networks
+from tests.edge_runtime.catalogue import WRONG, changed, one_class
+from tests.edge_runtime.releases import release
 from tests.integration.test_trust import predict, release_to_everyone
 from tests.integration.test_trust import site as released
-from tests.site import Site, readings
+from tests.site import Site, make_site, pass_probation, readings
 
 __all__ = ["released"]
 
@@ -129,3 +134,15 @@ def test_two_models_are_in_memory_at_the_most(released: Site, monkeypatch: pytes
         poll.join()
         assert device.status().release_id == "r0003", device.status().update
     assert most == 2
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_for_one_class_is_no_answer(tmp_path: Path, value: float) -> None:
+    """The other classes still have numbers, which would be an answer, and one without end takes the whole batch into quarantine."""
+    site = make_site(tmp_path)
+    release(site, 8, "onnx", changed(networks.path("onnx").read_bytes(), partial(one_class, value)))
+    pass_probation(site)
+    with site.open("dev") as device:
+        answers = [device.predict(WRONG), *device.predict_many([WRONG, *readings(1)])]
+    assert [answer.reason for answer in answers] == ["the model gave no number"] * 2 + [""]
+    assert answers[2].label

@@ -17,10 +17,10 @@ from edge_runtime.device import Device
 from edge_runtime.spool import BUFFERED, Spool
 from edgeloop.config import DeviceSection
 from edgeloop.layout import Layout
-from tests.edge_runtime.releases import KINDS, release
+from tests.edge_runtime.releases import KINDS, loop_for, release
 from tests.edge_runtime.test_probation import killed
 from tests.edge_runtime.test_spool import open_spool, record
-from tests.site import LOOP, START, Site, make_site, pass_probation, predict, readings
+from tests.site import START, Site, make_site, pass_probation, predict, readings
 
 NOBODY = 65534
 
@@ -67,7 +67,7 @@ def as_nobody() -> Iterator[None]:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """Everybody runs r0001; the devices have a disk of their own."""
-    site = make_site(tmp_path, LOOP.replace("[device]", "[device]\nspool_mb = 1"))
+    site = make_site(tmp_path, loop_for(KINDS[0]).replace("[device]", "[device]\nspool_mb = 1"))
     with mounted(site.directory / "devices"):
         release(site, 8, KINDS[0])
         pass_probation(site)
