@@ -27,6 +27,7 @@ from typing import Any
 
 import msgspec
 
+from edge_runtime.durable import durable_write
 from edgeloop.errors import DataError
 
 # The weight of a group is its level: that of every event in it which was not spared (`groups.py`).
@@ -106,7 +107,7 @@ class StateFile:
         values = dict(self.rows(f"SELECT key, value FROM meta WHERE key IN {COPIED}"))
         if values != self._copied:
             with contextlib.suppress(OSError):
-                self._write_beside("slots", msgspec.json.encode(values))
+                durable_write(self.path.with_name("slots"), msgspec.json.encode(values))
                 self._copied = values
 
     def unwritable(self) -> str:
@@ -164,7 +165,7 @@ class StateFile:
                     connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")  # it is of an older version
             connection.execute("SELECT name FROM batches").fetchall()  # as text
             if "epoch" not in _values(connection):
-                self._write_beside("epoch", str(self._epoch).encode())
+                durable_write(self.path.with_name("epoch"), str(self._epoch).encode())
                 _insert(connection, {**self._copied, "epoch": str(self._epoch)})
         except (sqlite3.DatabaseError, OSError):
             connection.close()
@@ -197,14 +198,6 @@ class StateFile:
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             return msgspec.json.decode(self.path.with_name("slots").read_bytes(), type=dict[str, str])
         return {}
-
-    def _write_beside(self, name: str, content: bytes) -> None:
-        part = self.path.with_name(f"{name}.part")  # a full disk takes the new one not, and is not to take the old one
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.path.with_name(name))
 
     def _move_away(self) -> None:
         number = len(list(self.path.parent.glob(f"{self.path.name}.damaged-*"))) + 1

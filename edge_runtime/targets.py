@@ -9,8 +9,6 @@ Rules of a download:
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -18,6 +16,7 @@ from typing import IO
 from tuf.api.exceptions import LengthOrHashMismatchError
 from tuf.api.metadata import TargetFile
 
+from edge_runtime.durable import durable_replace
 from edge_runtime.room import FULL
 from edgeloop.errors import NoRoom, TrustError
 
@@ -80,27 +79,3 @@ def verify(target: TargetFile, content: bytes | IO[bytes]) -> None:
         raise TrustError(
             f"{target.path} is not what was signed: {error}.", remedy="The running model goes on."
         ) from error
-
-
-def durable_write(path: Path, content: bytes) -> None:
-    """Write a file so that after a power cut it is whole, or as it was before."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(content)
-        durable_replace(part, path)
-    except OSError:
-        with contextlib.suppress(OSError):  # of a full disk: give the room back
-            part.unlink(missing_ok=True)
-        raise
-
-
-def durable_replace(part: Path, destination: Path) -> None:
-    """Move a finished file to its name so that after a power cut it is whole or not there."""
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    part.replace(destination)
-    folder = os.open(destination.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

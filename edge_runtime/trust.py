@@ -15,8 +15,9 @@ from tuf.api.exceptions import DownloadError, DownloadLengthMismatchError, Repos
 from tuf.api.metadata import TargetFile
 from tuf.ngclient import Updater, UpdaterConfig
 
+from edge_runtime.durable import durable_write
 from edge_runtime.fetcher import StoreFetcher
-from edge_runtime.targets import download, durable_write, verify
+from edge_runtime.targets import download, verify
 from edge_runtime.wrong import read_wrong, write_wrong
 from edgeloop.errors import MetadataRefused, StoreError, TrustError
 from edgeloop.layout import RELEASE_METADATA, RELEASE_TARGETS, is_digest

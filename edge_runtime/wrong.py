@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge_runtime.targets import durable_write
+from edge_runtime.durable import durable_write
 
 
 class Wrong(msgspec.Struct, frozen=True):
