@@ -43,7 +43,8 @@ class Exchange:
     ) -> None:
         self._home, self._settings, self._spool, self._running = home, settings, spool, running
         self._trusted, self._clock, self._store = trusted, clock, store
-        self._rollout = kept_rollout(home)
+        self.rollout: RolloutDocument | None = kept_rollout(home)
+        """The one that was verified last."""
         self._budget = Budget(settings.section, spool.get("allowance", ""), clock())
         self.uploaded = int(spool.get("uploaded", "0"))
         self.downloaded = int(spool.get("downloaded", "0"))
@@ -51,14 +52,9 @@ class Exchange:
         """Why what waits does not go up; empty if nothing keeps it."""
 
     @property
-    def rollout(self) -> RolloutDocument | None:
-        """The rollout that was verified last."""
-        return self._rollout
-
-    @property
     def stale(self) -> bool:
         """Whether metadata was verified longer ago than the rollout allows."""
-        return self._rollout is not None and self._trusted.over(self._rollout.max_offline_days)
+        return self.rollout is not None and self._trusted.over(self.rollout.max_offline_days)
 
     def ship(self) -> None:
         """Put what is spooled into the inbox, as far as the budgets allow. Raises as `shipper.ship`; what is not acknowledged stays."""
@@ -98,10 +94,9 @@ class Exchange:
         with running.lock:
             if found.verified:
                 self._trusted.verified(now)
-            if (
-                found.rollout is not None
-            ):  # one that was withheld takes neither what it forbids nor `max_offline_days` away
-                self._rollout = found.rollout
+            # One that was withheld takes neither what it forbids nor `max_offline_days` away.
+            if found.rollout is not None:
+                self.rollout = found.rollout
             if found.release is not None:
                 running.activate(found.release)
             elif found.refuse:

@@ -153,9 +153,8 @@ def main(directory: str, *command: str) -> int:
     """Run it for a command, or until Ctrl-C; the command's exit code."""
     with running(Path(directory)) as minio:
         if command:
-            signal.signal(
-                signal.SIGINT, lambda *_: None
-            )  # Ctrl-C is for the command, and the server is there until it has ended
+            # Ctrl-C is for the command, and the server is there until it has ended.
+            signal.signal(signal.SIGINT, lambda *_: None)
             return subprocess.run(command, env={**os.environ, **minio.environment}, check=False).returncode
         say(f"MinIO runs at {minio.environment['AWS_ENDPOINT_URL']}, with the bucket s3://{BUCKET}. In another shell:")
         say(f"  . {shlex.quote(f'{directory}/environment')}")

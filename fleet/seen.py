@@ -39,11 +39,11 @@ def demand_no_older(keys: Keys, published: Published) -> None:
 
 def note_seen(keys: Keys, published: Published) -> None:
     """Remember what is published now, where the key directory can be written."""
-    path = keys.directory / "seen.json"
-    if keys.directory.is_dir():
+    path, now = keys.directory / "seen.json", _seen(published)
+    if keys.directory.is_dir() and now != _remembered(keys):  # who only reads has it written only where it is news
         with suppress(OSError):
             part = path.with_suffix(".part")
-            part.write_bytes(msgspec.json.encode(_seen(published)))
+            part.write_bytes(msgspec.json.encode(now))
             part.replace(path)
 
 

@@ -81,9 +81,8 @@ def _pages(content: bytes, column: dict[int, Any]) -> Iterator[tuple[int, int]]:
         held += (values := _values(page))
         yield page[_UNPACKED], values
         first = header.at + page[_PACKED]
-    if (
-        held != column[_HELD]
-    ):  # Arrow would look for the rest behind the end, for there were writers who told a wrong one
+    # Arrow would look for the rest behind the end, for there were writers who told a wrong one.
+    if held != column[_HELD]:
         raise DataError(f"it has a column with {held} values, and says that it has {column[_HELD]}.")
 
 

@@ -84,9 +84,8 @@ def _tflite() -> Load:
         (given,) = interpreter.get_input_details()
 
         def answer(row: NDArray[np.float32]) -> None:
-            interpreter.set_tensor(
-                given["index"], row.astype(given["dtype"])
-            )  # quantised or not, it takes the same room
+            # Quantised or not, it takes the same room.
+            interpreter.set_tensor(given["index"], row.astype(given["dtype"]))
             interpreter.invoke()
 
         return answer

@@ -108,9 +108,8 @@ def _open(lake: Lake, config: LoopConfig, versions: dict[str, int]) -> DuckDBPyC
         remedy = f"There are: {', '.join(names)}."
         raise ConfigError(f"--at names {', '.join(sorted(strangers))}, which the lake has not.", remedy=remedy)
     connection = lake.connect(**{name: versions.get(name) for name in names})
-    connection.execute(
-        "SET python_enable_replacements = false"
-    )  # a name that is no table is none of our variables either
+    # A name that is no table is none of our variables either.
+    connection.execute("SET python_enable_replacements = false")
     return connection
 
 
@@ -143,9 +142,8 @@ def _heeding_ctrl_c(connection: DuckDBPyConnection, work: Callable[[], T]) -> T:
 
     struck: list[int] = []
     before = signal.getsignal(signal.SIGINT)
-    if (
-        before is not signal.SIG_IGN
-    ):  # an exception could come before there is anything to interrupt, and then nothing would
+    # An exception could come before there is anything to interrupt, and then nothing would.
+    if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda number, _: struck.append(number))
     try:
         with ThreadPoolExecutor(1) as thread:
