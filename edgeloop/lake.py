@@ -99,8 +99,7 @@ class Lake:
 
         A table that does not exist, or has no file yet, is a view without rows if its columns are known, else it is left out.
         """
-        connection = duckdb.connect(":memory:")
-        connection.execute("SET TimeZone = 'UTC'")
+        connection = open_duckdb()
         for name, version in versions.items():
             if (table := self.table(name, version)) is not None:
                 self._add_view(connection, name, table)
@@ -135,6 +134,14 @@ class Lake:
         known = {_file_name(uri) for uri in old.file_uris()} if old else set()
         fragments = [f for f in rows.get_fragments() if _file_name(f.path) not in known]
         return ds.FileSystemDataset(fragments, rows.schema, rows.format, rows.filesystem)
+
+
+def open_duckdb() -> duckdb.DuckDBPyConnection:
+    """A DuckDB in memory, in UTC. Of a long query it says nothing: where it takes the process for a notebook it would draw a bar
+    on stdout, where a command's answer is."""
+    connection = duckdb.connect(":memory:")
+    connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+    return connection
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from edgeloop.config import LoopConfig
 from edgeloop.errors import DataError
 from edgeloop.events import LABELS, TIME
+from edgeloop.lake import open_duckdb
 from edgeloop.layout import safe_id
 from edgeloop.schema import FROM_TIME
 
@@ -79,8 +80,8 @@ def open_table(paths: Sequence[str]) -> duckdb.DuckDBPyConnection:
         DataError: nothing matches, or a file cannot be read.
     """
     files = sorted({name for path in paths for name in _matching(path)})
-    connection = duckdb.connect(":memory:")
-    connection.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
+    connection = open_duckdb()
+    connection.execute("SET preserve_insertion_order = true")
     for file in files:
         if Path(file).is_dir():
             raise DataError(

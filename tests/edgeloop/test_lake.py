@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from edgeloop.errors import StoreError
@@ -14,3 +17,10 @@ def test_a_store_that_is_away_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
     with pytest.raises(StoreError, match="table events could not be read"):
         Lake(open_store("s3://edgeloop"), Layout("pump")).version("events")
+
+
+def test_a_long_query_draws_nothing_on_stdout() -> None:
+    # `python -c` is what DuckDB takes for a notebook.
+    asked = "SELECT current_setting('enable_progress_bar')"
+    code = f"from edgeloop.lake import open_duckdb; print(open_duckdb().execute({asked!r}).fetchone()[0])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
