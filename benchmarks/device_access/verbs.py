@@ -139,8 +139,10 @@ def _put_policy(ask: User, bucket: str) -> Answer:
 
 def _listen(ask: User, bucket: str) -> Answer:
     try:
-        return ask("GET", bucket, {"events": "s3:ObjectCreated:*"}, patience=5)
-    except ReadTimeoutError:  # no answer is what who may listen gets, until something happens
+        return ask("GET", bucket, {"events": "s3:ObjectCreated:*"}, patience=15)
+    except (
+        ReadTimeoutError
+    ):  # no answer is what who may listen gets, until something happens; a busy server says no late
         return Answer(200, b"", {})
 
 
