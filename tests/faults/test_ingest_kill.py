@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import ingest.run
+import ingest.committing
 from ingest.completeness import completeness
 from ingest.run import ingest as run_ingest
 from tests.ingest.batches import events, named, seal, seal_aggregated
@@ -42,7 +42,7 @@ def bend(site: Site, point: str, after: int) -> BentStore:
                 kill_self()
 
     if point == "commit":
-        write = ingest.run.write_deltalake
+        write = ingest.committing.write_deltalake
 
         def counted(*args: object, **options: object) -> None:
             write(*args, **options)  # type: ignore[arg-type]
@@ -50,7 +50,7 @@ def bend(site: Site, point: str, after: int) -> BentStore:
             if seen["n"] > after:
                 kill_self()
 
-        ingest.run.write_deltalake = counted  # type: ignore[assignment]
+        ingest.committing.write_deltalake = counted  # type: ignore[assignment]
     return BentStore(
         site.store, before=at if point != "plan" else lambda *_: None, after=at if point == "plan" else lambda *_: None
     )

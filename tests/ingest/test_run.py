@@ -17,8 +17,9 @@ from edgeloop.store import Store
 from ingest.aggregates import update_aggregates
 from ingest.check import MAX_BYTES
 from ingest.completeness import completeness
+from ingest.judging import make_plan
 from ingest.plan import decode_plan
-from ingest.run import ingest, make_plan
+from ingest.run import ingest
 from ingest.tables import BATCHES
 from ingest.waiting import list_waiting
 from tests.ingest.batches import column, events, lying, named, rewrite, seal
@@ -292,7 +293,7 @@ def test_an_ingest_ends_though_devices_go_on_shipping(site: Site) -> None:
 
 
 def test_more_than_a_plan_holds_is_taken_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.run.PLAN_FILES", 2)
+    monkeypatch.setattr("ingest.judging.PLAN_FILES", 2)
     for i in range(5):
         put(site, *seal(site, events(1 + 50 * i, 50)))
     report = run(site)

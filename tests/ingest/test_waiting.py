@@ -56,7 +56,7 @@ def test_a_name_that_cannot_be_listed_hides_its_sender_alone(site: Site) -> None
 
 @pytest.mark.parametrize("store_kind", ["minio"])
 def test_names_that_cannot_be_asked_for_fill_no_plan(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.run.PLAN_FILES", 2)
+    monkeypatch.setattr("ingest.judging.PLAN_FILES", 2)
     for i in range(3):
         put(site, f"bad/{i}/")
     for first in (1, 51, 101):

@@ -17,8 +17,9 @@ from edgeloop.manifest import Reference
 from ingest.aggregates import update_aggregates
 from ingest.completeness import completeness
 from ingest.drift import drift
+from ingest.judging import make_plan
 from ingest.plan import decode_plan
-from ingest.run import IngestReport, ingest, make_plan
+from ingest.run import IngestReport, ingest
 from ingest.waiting import list_waiting
 from tests.edge_runtime.test_aggregates import AGGREGATED
 from tests.ingest.batches import column, events, rewrite, seal, seal_aggregated

@@ -1,0 +1,153 @@
+"""A plan's rows, appended to the lake's tables: to each once, whoever carries the plan out and however often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, Transaction, write_deltalake
+
+from edgeloop.config import LoopConfig
+from edgeloop.errors import NotFound, StoreError
+from edgeloop.events import TIME, lake_schema
+from edgeloop.lake import Lake, own_errors
+from edgeloop.sketches import AGGREGATES, EVENTS
+from edgeloop.store import Store
+from ingest.check import MAX_BYTES, check_labels, read_aggregates, read_batch
+from ingest.plan import AcceptedBatch, Plan
+from ingest.tables import BATCHES, LABEL_ROWS, SKETCHES
+
+APPLICATION = "ingest"
+
+LOST = "it was gone from the store, or changed, after it was planned and before it was committed"
+
+
+def commit(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> None:
+    """Append what the plan accepts, and its verdicts. May be repeated. Raises `StoreError`."""
+    taken = set[str]()
+    if plan.batches:  # whatever kind comes first: its columns are those that the loop has to keep
+        lake.ensure("events", lake_schema(config.schema()), ["month"])
+    for kind in _kinds(config):
+        if batches := [batch for batch in plan.batches if batch.kind == kind.name]:
+            taken |= _append_batches(store, lake, plan, kind, batches)
+    if plan.batches or plan.rejected:
+        _append_once(lake, "batches", BATCHES, plan.number, lambda: _batch_rows(config, plan, taken))
+    if plan.labels:
+        _append_once(lake, "labels", LABEL_ROWS, plan.number, lambda: _label_rows(store, config, plan))
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of batches: the table that takes their rows, how these are read, and the column that says of what month they are."""
+
+    name: str
+    table: str
+    schema: pa.Schema
+    time: str
+    read: Callable[[bytes], pa.Table]
+
+
+def _kinds(config: LoopConfig) -> tuple[_Kind, ...]:
+    return (
+        _Kind(EVENTS, "events", lake_schema(config.schema()), "ts", lambda content: read_batch(content, config)),
+        _Kind(AGGREGATES, "sketches", SKETCHES, "hour", read_aggregates),
+    )
+
+
+def _append_batches(store: Store, lake: Lake, plan: Plan, kind: _Kind, batches: Sequence[AcceptedBatch]) -> set[str]:
+    """Append the rows of `batches`, once; the digests of those that are in the table then."""
+    rows = _append_once(
+        lake, kind.table, kind.schema, plan.number, lambda: _rows(store, plan, kind, batches), ["month"]
+    )
+    return _taken(lake, plan, kind.table) if rows is None else set(rows["batch"].unique().to_pylist())
+
+
+def _append_once(
+    lake: Lake,
+    name: str,
+    schema: pa.Schema,
+    number: int,
+    make: Callable[[], pa.Table],
+    partition_by: list[str] | None = None,
+) -> pa.Table | None:
+    """Append what `make` gives as application transaction `number`; the rows, or None if the table has that already."""
+    table = lake.ensure(name, schema, partition_by)
+    if (table.transaction_version(APPLICATION) or 0) >= number:
+        return None
+    rows = make()
+    # Through this very handle: one that is opened again would not see that another writer has committed in between.
+    commit = CommitProperties(app_transactions=[Transaction(APPLICATION, number)])
+    try:
+        # A lake of an earlier version has fewer columns; those of events are checked at the start.
+        with own_errors(name):
+            write_deltalake(table, rows, mode="append", schema_mode="merge", commit_properties=commit)
+    except StoreError:
+        again = lake.table(name)
+        if again is not None and (again.transaction_version(APPLICATION) or 0) >= number:
+            return None  # another ingest carried out this very plan, or this one did, and the reply was lost
+        raise
+    return rows
+
+
+def _rows(store: Store, plan: Plan, kind: _Kind, batches: Sequence[AcceptedBatch]) -> pa.Table:
+    schema = kind.schema
+    parts = [schema.empty_table()]
+    for batch in batches:
+        content = _read_planned(store, batch.path, batch.sha256)
+        if content is None:
+            continue
+        rows = kind.read(content)
+        constant = {"device": batch.device, "epoch": batch.epoch, "batch": batch.sha256, "ingested_at": plan.created}
+        for column, value in constant.items():
+            rows = rows.append_column(
+                schema.field(column), pa.repeat(pa.scalar(value, schema.field(column).type), rows.num_rows)
+            )
+        rows = rows.append_column("month", pc.strftime(rows[kind.time], "%Y-%m"))
+        parts.append(rows.select(schema.names).cast(schema))
+    return pa.concat_tables(parts)
+
+
+def _read_planned(store: Store, path: str, digest: str) -> bytes | None:
+    """What the plan is about; None if it is gone, or another object has its name."""
+    try:
+        content = store.read(path, MAX_BYTES)
+    except NotFound:
+        return None
+    return content if sha256(content).hexdigest() == digest else None
+
+
+def _batch_rows(config: LoopConfig, plan: Plan, taken: set[str]) -> pa.Table:
+    plain = {"plan": plan.number, "ingested_at": plan.created}
+    rows = []
+    for batch in plan.batches:
+        accepted = batch.sha256 in taken
+        words = {"verdict": "accepted", "reason": ""} if accepted else {"verdict": "lost", "reason": LOST}
+        rows.append({**msgspec.structs.asdict(batch), **words, **plain})
+    for bad in plan.rejected:
+        device = bad.path.removeprefix(f"{config.layout.inbox}/").split("/")[0]
+        rows.append({"path": bad.path, "device": device, "verdict": "rejected", "reason": bad.reason, **plain})
+    return pa.Table.from_pylist(rows, schema=BATCHES)
+
+
+def _taken(lake: Lake, plan: Plan, table: str) -> set[str]:
+    """The digests of the plan's batches that are in `table`, where an earlier try has put them."""
+    connection = lake.connect(**{table: None})
+    rows = connection.execute(f"SELECT DISTINCT batch FROM {table} WHERE ingested_at = ?", [plan.created])
+    return {batch for (batch,) in rows.fetchall()}
+
+
+def _label_rows(store: Store, config: LoopConfig, plan: Plan) -> pa.Table:
+    parts = [LABEL_ROWS.empty_table()]
+    for file in plan.labels:
+        content = _read_planned(store, file.path, file.sha256)
+        if content is None:
+            continue
+        rows = check_labels(content, config, plan.created)
+        rows = rows.append_column("source", pa.repeat(file.source, rows.num_rows))
+        rows = rows.append_column("ingested_at", pa.repeat(pa.scalar(plan.created, TIME), rows.num_rows))
+        parts.append(rows.cast(LABEL_ROWS))
+    return pa.concat_tables(parts)
