@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
 from glob import escape
+from operator import and_
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -21,7 +23,8 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError
 from pyarrow import fs
 
-from edgeloop.errors import StoreError
+from edgeloop.commits import Commit, brought, decode_commit
+from edgeloop.errors import NotFound, StoreError
 from edgeloop.layout import Layout
 from edgeloop.store import CONNECT, DEADLINE, Store, s3_settings
 
@@ -109,8 +112,7 @@ class Lake:
         uris = table.file_uris()
         if self._store.directory is None:
             # DuckDB reads s3:// only with an extension that has to be downloaded; Arrow does it without.
-            uri, _ = self.location(name)
-            connection.register(name, table.to_pyarrow_dataset(filesystem=_s3_of(uri.removeprefix("s3://"))))
+            connection.register(name, self._dataset(name, table))
         elif uris:
             # Partition columns are not in the files; hive_partitioning takes them from the paths.
             files = ", ".join("'" + escape(unquote(uri)).replace("'", "''") + "'" for uri in uris)
@@ -118,22 +120,43 @@ class Lake:
             with own_errors(name):
                 connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], {options})")
         else:
-            connection.register(name, table.to_pyarrow_dataset())
+            connection.register(name, self._dataset(name, table))
+
+    def _dataset(self, name: str, table: DeltaTable) -> ds.Dataset:
+        if self._store.directory is not None:
+            return table.to_pyarrow_dataset()
+        uri, _ = self.location(name)
+        return table.to_pyarrow_dataset(filesystem=_s3_of(uri.removeprefix("s3://")))
 
     def added(self, name: str, since: int) -> ds.Dataset:
-        """The rows in files that the table has and had not at version `since` (-1: all of its rows).
+        """The rows that came after version `since` (-1: all that there are), each of them in the table now.
 
-        For a table that is only appended to these are the new rows; after a compaction some old ones are among them.
+        A compaction brings none, and what came before one is read from the files that it came in, until a vacuum takes them. Then,
+        or if the log does not go back to `since`, these are all rows. Of a file that a delete has rewritten what is left comes again.
         """
         table = self.table(name)
         assert table is not None, f"{name} has not been written yet"
-        rows = table.to_pyarrow_dataset()
+        rows = self._dataset(name, table)
         if since < 0:
             return rows
-        old = self.table(name, since)
-        known = {_file_name(uri) for uri in old.file_uris()} if old else set()
-        fragments = [f for f in rows.get_fragments() if _file_name(f.path) not in known]
-        return ds.FileSystemDataset(fragments, rows.schema, rows.format, rows.filesystem)
+        try:
+            new = brought(self.commits(name, since + 1, table.version()))
+        except NotFound:
+            return rows
+        files = {f.path: f for f in rows.get_fragments()}
+        compacted = [path for path in new if path not in files]
+        if any(found.type is not fs.FileType.File for found in rows.filesystem.get_file_info(compacted)):
+            return rows
+        for path in compacted:
+            values = [ds.field(column) == value for column, value in new[path].partition.items()]
+            where = reduce(and_, values) if values else None
+            files[path] = rows.format.make_fragment(path, rows.filesystem, where)
+        return ds.FileSystemDataset([files[path] for path in new], rows.schema, rows.format, rows.filesystem)
+
+    def commits(self, name: str, first: int, last: int) -> Iterator[Commit]:
+        """What the commits `first` to `last` of the table did. Raises `NotFound` if the log has one of them no more."""
+        for version in range(first, last + 1):
+            yield decode_commit(version, self._store.read(f"{self._layout.lake(name)}/_delta_log/{version:020d}.json"))
 
 
 def open_duckdb() -> duckdb.DuckDBPyConnection:
@@ -154,10 +177,6 @@ def own_errors(table: str) -> Iterator[None]:
         raise StoreError(
             f"table {table} could not be read or written: {reason}.", remedy="Check that the store is up; run it again."
         ) from error
-
-
-def _file_name(uri: str) -> str:
-    return uri.rpartition("/")[2]  # with a UUID in it
 
 
 def _s3_of(path: str) -> fs.SubTreeFileSystem:
