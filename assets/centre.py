@@ -30,7 +30,7 @@ class Centre:
 
     def lake(self, config: LoopConfig) -> Lake:
         """The lake of one loop."""
-        return Lake(self.store, config.layout)
+        return Lake.of(self.store, config)
 
 
 @cache

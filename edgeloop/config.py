@@ -50,11 +50,15 @@ class Table(_Section, frozen=True, kw_only=True):
 
 
 class Label(_Section, frozen=True, kw_only=True):
-    """`[label]`: the truth to predict. With `cuts`, a number is turned into one of `len(cuts) + 1` classes."""
+    """`[label]`: the truth to predict. With `cuts`, a number is turned into one of `len(cuts) + 1` classes.
+
+    `sources` are those of label files whose word is preferred, the best first; any other comes after them.
+    """
 
     column: str
     classes: tuple[str, ...]
     cuts: tuple[float, ...] = ()
+    sources: tuple[str, ...] = ()
     delay: Duration = Duration(days=1)
 
 
@@ -357,6 +361,7 @@ def _label_mistakes(label: Label, features: tuple[str, ...]) -> list[tuple[str, 
         for bad, key, wrong, remedy in (
             (len(label.classes) < 2, "label.classes", "has fewer than two classes", "List every value of the label."),
             (len(set(label.classes)) < len(label.classes), "label.classes", "names a class twice", "Remove one."),
+            (len(set(label.sources)) < len(label.sources), "label.sources", "names a source twice", "Remove one."),
             (list(label.cuts) != sorted(set(label.cuts)), "label.cuts", "does not rise", "Sort the cuts, each once."),
             (
                 count is not None and count != len(label.classes),

@@ -7,7 +7,7 @@ shared between processes. Centre only.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from glob import escape
@@ -24,9 +24,11 @@ from deltalake.exceptions import DeltaError
 from pyarrow import fs
 
 from edgeloop.commits import Commit, brought, decode_commit
+from edgeloop.config import LoopConfig
 from edgeloop.errors import NotFound, StoreError
 from edgeloop.layout import Layout
 from edgeloop.store import CONNECT, DEADLINE, Store, s3_settings
+from edgeloop.truth import add_truth
 
 TABLE_SETTINGS = {"delta.logRetentionDuration": "interval 3650 days", "delta.checkpointInterval": "20"}
 """Versions that a release was trained on must stay readable, so the log is kept for ten years."""
@@ -38,9 +40,16 @@ ATTEMPTS = 8
 class Lake:
     """The tables of one loop, at `loops/<loop>/lake/<table>/`."""
 
-    def __init__(self, store: Store, layout: Layout) -> None:
+    def __init__(self, store: Store, layout: Layout, label_sources: Sequence[str] | None = None) -> None:
+        """`label_sources` are the sources of labels to prefer (`[label] sources`). Without, there is no `truth` to ask for."""
         self._store = store
         self._layout = layout
+        self.label_sources = label_sources
+
+    @classmethod
+    def of(cls, store: Store, config: LoopConfig) -> Lake:
+        """The lake of a loop, with `truth` as its configuration has it."""
+        return cls(store, config.layout, config.label.sources)
 
     def location(self, table: str) -> tuple[str, dict[str, str]]:
         """The URI and storage options of `table` for `deltalake`."""
@@ -101,11 +110,14 @@ class Lake:
         """A DuckDB in memory with a view for each named table, at the version given (None: the newest).
 
         A table that does not exist, or has no file yet, is a view without rows if its columns are known, else it is left out.
+        With `labels` come `truth`, which of them counts, and `truth_at(as_of)`, which counted then (sql/truth.sql).
         """
         connection = open_duckdb()
         for name, version in versions.items():
             if (table := self.table(name, version)) is not None:
                 self._add_view(connection, name, table)
+                if name == "labels" and self.label_sources is not None:
+                    add_truth(connection, self.label_sources)
         return connection
 
     def _add_view(self, connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable) -> None:

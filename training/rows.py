@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from edgeloop import truth
 from edgeloop.config import LoopConfig
 from edgeloop.errors import DataError
 from edgeloop.lake import Lake, run_sql
@@ -52,15 +53,16 @@ class Rows:
 
 @dataclass(frozen=True)
 class Pin:
-    """The versions of the two tables that rows were read at."""
+    """The versions of the two tables that rows were read at, and the sources of labels that were preferred, the best first."""
 
     events: int
     labels: int
+    label_sources: tuple[str, ...] = ()
 
 
 def pin(lake: Lake) -> Pin:
-    """The newest versions. Raises `DataError` if there is no event or no label in the lake yet."""
-    found = Pin(lake.version("events"), lake.version("labels"))
+    """The newest versions, and the precedence of today. Raises `DataError` if there is no event or no label in the lake yet."""
+    found = Pin(lake.version("events"), lake.version("labels"), tuple(lake.label_sources or ()))
     if min(found.events, found.labels) < 0:
         missing = "events" if found.events < 0 else "labels"
         raise DataError(
@@ -78,7 +80,7 @@ def read_rows(
     since: datetime = BEGINNING,
     until: datetime | None = None,
 ) -> Rows:
-    """Events with since <= ts < until that have a label known at `as_of`, from the pinned table versions.
+    """Events with since <= ts < until that have a label known at `as_of`, from the pinned table versions, by the pinned precedence.
 
     Rows whose label is none of the loop's classes are left out.
 
@@ -86,13 +88,14 @@ def read_rows(
         DataError: the events in the lake lack one of the loop's features.
     """
     connection = lake.connect(events=pinned.events, labels=pinned.labels)
+    truth.prefer(connection, pinned.label_sources)
     found = run_sql(connection, QUERY, {"as_of": as_of, "since": since, "until": until or as_of})
     return _to_rows(found, config)
 
 
 def query_sha256() -> str:
-    """Digest of the query's text."""
-    return sha256(QUERY.read_bytes()).hexdigest()
+    """Digest of the query's text, and of that of `truth`, which it asks."""
+    return sha256(truth.SQL.read_bytes() + QUERY.read_bytes()).hexdigest()
 
 
 def _to_rows(table: pa.Table, config: LoopConfig) -> Rows:

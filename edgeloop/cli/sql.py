@@ -51,7 +51,7 @@ def sql(
     if json and as_csv:
         raise ConfigError("--json and --csv are two forms of one answer.", remedy="Give one of them.")
     config = read_loop(loop)
-    connection = _open(Lake(open_store(store), config.layout), config, _versions(at or []))
+    connection = _open(Lake.of(open_store(store), config), config, _versions(at or []))
 
     def answer(asked: str) -> None:
         with _own_errors(connection):

@@ -1,13 +1,8 @@
 -- One row a device, hour and release; two for the hour in which a device went over from events to aggregates.
 -- `correct` counts the labelled events whose prediction was right; without events nothing can be labelled.
 -- `sketched` has (device, hour, release, mean_confidence, latency_us_p50, latency_us_p99), read from sketches.
-WITH truth AS (
-    SELECT device, ts, label
-    FROM labels
-    WHERE strftime(ts, '%Y-%m') IN (SELECT unnest($months))
-    QUALIFY row_number() OVER (PARTITION BY device, ts ORDER BY known_at DESC, ingested_at DESC, source) = 1
-),
-counted AS (
+-- Which of an event's labels counts is in edgeloop/sql/truth.sql.
+WITH counted AS (
     SELECT device, hour, release, sum(events)::BIGINT AS events, sum(weight)::DOUBLE AS weighted, any_value(month) AS month
     FROM sketches
     WHERE measure = 'event' AND month IN (SELECT unnest($months))

@@ -135,7 +135,7 @@ class Play:
     ) -> None:
         self.config, self.scenario, self.store, self.centre, self.progress = config, scenario, store, centre, progress
         self.history = history
-        self.lake = Lake(store, config.layout)
+        self.lake = Lake.of(store, config)
         self.story = Story()
         self._workdir = workdir
         self._hash_key = token_bytes(32) if config.schema().hashed else b""

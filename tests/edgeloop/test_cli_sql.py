@@ -51,7 +51,7 @@ def test_an_answer_is_a_bounded_table_or_all_of_it(ask) -> None:  # type: ignore
 
 def test_what_is_wrong_with_a_query_is_said(ask) -> None:  # type: ignore[no-untyped-def]
     for query, code, says in (
-        ("SELECT * FROM event", 2, "The lake has the tables events, labels."),
+        ("SELECT * FROM event", 2, "The lake has the tables events, labels, truth."),
         ("SELEC 1", 2, "syntax error"),
         ("SELECT nothing FROM events", 2, '"nothing" not found'),
         ("SELECT * FROM config", 2, "name config does not exist"),  # one of Python's variables is no table

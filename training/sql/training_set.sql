@@ -1,13 +1,7 @@
--- Labelled events as they were known at $as_of: of several labels the one known last by then counts, and no label that
--- became known later is seen. The tables are pinned to versions by the caller.
-WITH truth AS (
-    SELECT device, ts, label
-    FROM labels
-    WHERE known_at <= $as_of
-    QUALIFY row_number() OVER (PARTITION BY device, ts ORDER BY known_at DESC, ingested_at DESC, source) = 1
-)
+-- Labelled events as they were known at $as_of: no label that became known, or was taken in, later is seen. Which of several
+-- labels counts is in edgeloop/sql/truth.sql. The tables are pinned to versions by the caller.
 SELECT events.device, events.epoch, events.seq, events.ts, events.weight, truth.label, COLUMNS('^f_')
 FROM events
-JOIN truth USING (device, ts)
+JOIN truth_at($as_of) AS truth USING (device, ts)
 WHERE events.ts >= $since AND events.ts < $until
 ORDER BY events.ts, events.device, events.epoch, events.seq
