@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import ingest.committing
+from benchmarks.ingest_kills import campaign
 from ingest.completeness import completeness
 from ingest.run import ingest as run_ingest
 from tests.ingest.batches import events, named, seal, seal_aggregated
@@ -100,3 +102,14 @@ def test_after_a_kill_every_row_is_there_once(tmp_path: Path, point: str, after:
     assert batches == [("accepted", 2 * BATCHES), ("rejected", 1)]
     assert not list(site.store.list(site.config.layout.inbox))
     assert len(list(site.store.list(site.config.layout.quarantine))) == 2
+
+
+def test_however_ingest_is_killed_while_devices_go_on_every_event_is_there_once(tmp_path: Path) -> None:
+    # The short version of `python -m benchmarks.ingest_kills`.
+    if shutil.which("minio") is None:
+        pytest.skip("no MinIO on this machine; `make minio-server` makes it")
+    found = campaign(tmp_path, kills=12)
+    assert found.kills == 12
+    assert found.unfinished
+    assert found.produced > found.resent > 0
+    assert not {what: times for what, times in found.never.items() if times}
