@@ -20,7 +20,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from pyarrow import fs
 
 from edgeloop.commits import Commit, brought, decode_commit
@@ -64,9 +64,10 @@ class Lake:
         """The table, at `version` if given; None if it has not been written yet."""
         uri, options = self.location(name)
         with own_errors(name):
-            if not DeltaTable.is_deltatable(uri, options or None):
+            try:
+                return DeltaTable(uri, version=version, storage_options=options or None)
+            except TableNotFoundError:
                 return None
-            return DeltaTable(uri, version=version, storage_options=options or None)
 
     def version(self, name: str) -> int:
         """The newest version of the table, -1 if it has not been written yet."""
@@ -79,14 +80,17 @@ class Lake:
             return found
         uri, options = self.location(name)
         with own_errors(name):
-            return DeltaTable.create(
-                uri,
-                schema,
-                mode="ignore",
-                partition_by=partition_by,
-                storage_options=options or None,
-                configuration=TABLE_SETTINGS,
-            )
+            try:
+                return DeltaTable.create(
+                    uri,
+                    schema,
+                    mode="ignore",
+                    partition_by=partition_by,
+                    storage_options=options or None,
+                    configuration=TABLE_SETTINGS,
+                )
+            except CommitFailedError:  # made by another process in the meantime
+                return DeltaTable(uri, storage_options=options or None)
 
     def overwrite(
         self, name: str, rows: pa.Table, predicate: str | None = None, partition_by: list[str] | None = None

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,7 +32,7 @@ from obstore.store import LocalStore, MemoryStore, S3Store
 from edgeloop.errors import AlreadyExists, ConfigError, NotFound, PreconditionFailed, StoreError, UnlistableName
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, GetResult, UpdateVersion
+    from obstore import GetOptions, GetResult, ObjectMeta, UpdateVersion
     from obstore.store import RetryConfig
 
 DEADLINE = timedelta(seconds=60)
@@ -193,12 +193,17 @@ class Store:
         with _own_errors("look up", path):
             return int(obstore.head(self._backend, path)["size"])
 
+    def look_up(self, path: str) -> Entry:
+        """The object as a listing has it. Raises `NotFound`."""
+        with _own_errors("look up", path):
+            return _entry(obstore.head(self._backend, path))
+
     def list(self, prefix: str) -> Iterator[Entry]:
         """Every object under the folder `prefix`, in no particular order. Raises `UnlistableName`."""
         with _own_errors("list", prefix):
             for chunk in obstore.list(self._backend, prefix):
                 for meta in chunk:
-                    yield Entry(str(meta["path"]), int(meta["size"]), meta["last_modified"], str(meta["e_tag"]))
+                    yield _entry(meta)
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """The folders right under the folder `prefix`, whatever is in them."""
@@ -214,6 +219,15 @@ class Store:
         """Remove the object; nothing happens if there is none."""
         with contextlib.suppress(NotFound), _own_errors("delete", path):
             obstore.delete(self._backend, path)
+
+    def delete_all(self, paths: Sequence[str]) -> None:
+        """Remove objects, if there are any: on S3 a thousand a request."""
+        if isinstance(self._backend, S3Store):
+            with _own_errors("delete", f"{len(paths)} objects"):
+                obstore.delete(self._backend, paths)
+            return
+        for path in paths:
+            self.delete(path)
 
     def table_location(self, path: str) -> tuple[str, dict[str, str]]:
         """Where the Delta table at `path` is for `deltalake`: its URI and storage options.
@@ -338,6 +352,10 @@ def _open_directory(path: Path) -> Store:
             f"store directory {path} cannot be made: {error.strerror}.", remedy="Name another."
         ) from error
     return Store(LocalStore(path), path.as_uri(), path)
+
+
+def _entry(meta: ObjectMeta) -> Entry:
+    return Entry(str(meta["path"]), int(meta["size"]), meta["last_modified"], str(meta["e_tag"]))
 
 
 def _first(result: GetResult, length: int) -> bytes:

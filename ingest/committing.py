@@ -18,16 +18,19 @@ from edgeloop.lake import Lake, own_errors
 from edgeloop.sketches import AGGREGATES, EVENTS
 from edgeloop.store import Store
 from ingest.check import MAX_BYTES, check_labels, read_aggregates, read_batch
+from ingest.lanes import application
 from ingest.plan import AcceptedBatch, Plan
 from ingest.tables import BATCHES, LABEL_ROWS, SKETCHES
-
-APPLICATION = "ingest"
 
 LOST = "it was gone from the store, or changed, after it was planned and before it was committed"
 
 
-def commit(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> None:
-    """Append what the plan accepts, and its verdicts. May be repeated. Raises `StoreError`."""
+def commit(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> set[str]:
+    """Append what the plan accepts, and its verdicts; the digests of the batches that are in the lake then. May be repeated.
+
+    Raises:
+        StoreError: the store failed; do it again.
+    """
     taken = set[str]()
     if plan.batches:  # whatever kind comes first: its columns are those that the loop has to keep
         lake.ensure("events", lake_schema(config.schema()), ["month"])
@@ -35,9 +38,10 @@ def commit(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> None:
         if batches := [batch for batch in plan.batches if batch.kind == kind.name]:
             taken |= _append_batches(store, lake, plan, kind, batches)
     if plan.batches or plan.rejected:
-        _append_once(lake, "batches", BATCHES, plan.number, lambda: _batch_rows(config, plan, taken))
+        _append_once(lake, "batches", BATCHES, plan, lambda: _batch_rows(config, plan, taken))
     if plan.labels:
-        _append_once(lake, "labels", LABEL_ROWS, plan.number, lambda: _label_rows(store, config, plan))
+        _append_once(lake, "labels", LABEL_ROWS, plan, lambda: _label_rows(store, config, plan))
+    return taken
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,7 @@ def _kinds(config: LoopConfig) -> tuple[_Kind, ...]:
 
 def _append_batches(store: Store, lake: Lake, plan: Plan, kind: _Kind, batches: Sequence[AcceptedBatch]) -> set[str]:
     """Append the rows of `batches`, once; the digests of those that are in the table then."""
-    rows = _append_once(
-        lake, kind.table, kind.schema, plan.number, lambda: _rows(store, plan, kind, batches), ["month"]
-    )
+    rows = _append_once(lake, kind.table, kind.schema, plan, lambda: _rows(store, plan, kind, batches), ["month"])
     return _taken(lake, plan, kind.table) if rows is None else set(rows["batch"].unique().to_pylist())
 
 
@@ -70,26 +72,28 @@ def _append_once(
     lake: Lake,
     name: str,
     schema: pa.Schema,
-    number: int,
+    plan: Plan,
     make: Callable[[], pa.Table],
     partition_by: list[str] | None = None,
 ) -> pa.Table | None:
-    """Append what `make` gives as application transaction `number`; the rows, or None if the table has that already."""
-    table = lake.ensure(name, schema, partition_by)
-    if (table.transaction_version(APPLICATION) or 0) >= number:
-        return None
-    rows = make()
-    # Through this very handle: one that is opened again would not see that another writer has committed in between.
-    commit = CommitProperties(app_transactions=[Transaction(APPLICATION, number)])
-    try:
-        # A lake of an earlier version has fewer columns; those of events are checked at the start.
-        with own_errors(name):
-            write_deltalake(table, rows, mode="append", schema_mode="merge", commit_properties=commit)
-    except StoreError:
-        again = lake.table(name)
-        if again is not None and (again.transaction_version(APPLICATION) or 0) >= number:
-            return None  # another ingest carried out this very plan, or this one did, and the reply was lost
-        raise
+    """Append what `make` gives as the plan's transaction; the rows, or None if the table has that already."""
+    transaction = Transaction(application(plan.lane), plan.number)
+    rows: pa.Table | None = None
+    for last in (False, False, True):
+        table = lake.ensure(name, schema, partition_by)
+        if (table.transaction_version(transaction.app_id) or 0) >= plan.number:
+            return None  # also if another ingest carried out this very plan, or this one did, and the reply was lost
+        rows = make() if rows is None else rows
+        try:
+            # Through this very handle: one that is opened again would not see that another writer has committed in between.
+            # A lake of an earlier version has fewer columns; those of events are checked at the start.
+            with own_errors(name):
+                commit = CommitProperties(app_transactions=[transaction])
+                write_deltalake(table, rows, mode="append", schema_mode="merge", commit_properties=commit)
+            return rows
+        except StoreError:
+            if last:
+                raise
     return rows
 
 

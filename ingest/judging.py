@@ -1,7 +1,13 @@
-"""What waits, judged: which of it a plan takes, and what is wrong with the others. Changes nothing."""
+"""What waits, judged: which of it a plan takes, and what is wrong with the others. Changes nothing.
+
+To *look* is to read files and say what each is by itself; to *judge* is to say what becomes of it beside what the lake and other plans
+have.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 
@@ -9,78 +15,116 @@ import msgspec
 
 from edgeloop.config import LoopConfig
 from edgeloop.errors import DataError, NotFound
-from edgeloop.lake import Lake
+from edgeloop.layout import Layout
 from edgeloop.store import Entry, Store
 from ingest.check import MAX_BYTES, check_batch, check_labels, label_source
-from ingest.known import demand_fresh_sequence, known_batches
-from ingest.plan import PLAN_VERSION, AcceptedBatch, AcceptedLabels, Plan, Rejected
-from ingest.waiting import Waiting
+from ingest.known import Known, demand_fresh_sequence
+from ingest.plan import AcceptedBatch, AcceptedLabels, Plan, Rejected
 
 PLAN_FILES = 2000
-"""Files a plan takes at the most; what waits beyond that gets the next plan. Bounds memory."""
+PLAN_BYTES = 128 * 1024 * 1024
+PLAN_ROWS = 500_000
+"""What a plan takes of files, of bytes in them, and of events and labels. The file that reaches one of these is its last, and what waits
+beyond gets the next plan. Bounds memory: a file of a kilobyte can have a hundred thousand rows."""
 
 
-def make_plan(
-    store: Store, lake: Lake, config: LoopConfig, waiting: Waiting, number: int, now: datetime
-) -> Plan | None:
-    """Check what waits; None if nothing does that can be read. Changes nothing."""
-    accepted, duplicates, rejected = _judge_batches(store, lake, config, waiting.batches, now)
-    good_labels, bad_labels = _judge_labels(store, config, waiting.labels, now)
-    plan = Plan(PLAN_VERSION, number, config.name, now, accepted, duplicates, rejected, good_labels, bad_labels)
-    return plan if plan.objects else None
+@dataclass
+class Looked:
+    """What some of the files are, each by itself, and how much they are: bytes, and events and labels in `rows`."""
+
+    batches: list[AcceptedBatch] = field(default_factory=list)
+    labels: list[AcceptedLabels] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    paths: set[str] = field(default_factory=set)
+    bytes: int = 0
+    rows: int = 0
+
+    def add(self, entry: Entry, found: AcceptedBatch | AcceptedLabels | Rejected) -> None:
+        if isinstance(found, AcceptedBatch):
+            self.batches.append(found)
+        elif isinstance(found, AcceptedLabels):
+            self.labels.append(found)
+        else:
+            self.rejected.append(found)
+        self.paths.add(entry.path)
+        self.bytes += min(entry.size, MAX_BYTES)
+        self.rows += found.rows
+
+    @property
+    def fill_a_plan(self) -> bool:
+        return len(self.paths) >= PLAN_FILES or self.bytes >= PLAN_BYTES or self.rows >= PLAN_ROWS
 
 
-def _judge_batches(
-    store: Store, lake: Lake, config: LoopConfig, waiting: list[Entry], now: datetime
-) -> tuple[tuple[AcceptedBatch, ...], tuple[str, ...], tuple[Rejected, ...]]:
-    accepted: list[AcceptedBatch] = []
-    duplicates: list[str] = []
-    rejected: list[Rejected] = []
-    known = known_batches(lake) if waiting else {}
+def look(store: Store, config: LoopConfig, waiting: Iterator[Entry], now: datetime) -> Looked:
+    """What the next files are, as many as a plan takes; none if nothing waits any more that can be read."""
+    looked = Looked()
     for entry in waiting:
-        if len(accepted) + len(duplicates) + len(rejected) == PLAN_FILES:
-            break  # counted here, for what is listed and cannot be read would else be all that a plan looks at
+        if entry.path in looked.paths:
+            continue
         try:
-            content = _read(store, entry)
-            batch = check_batch(entry.path, content, config, now)
-            others = known.setdefault((batch.device, batch.epoch), [])
-            if any(sha == batch.sha256 for _, _, sha in others):
-                duplicates.append(entry.path)
-                continue
-            demand_fresh_sequence(batch, others)
+            looked.add(entry, _look_at(store, config, entry, now))
         except NotFound:
             continue  # taken away by another ingest since the listing, or of a name that no request can say
         except DataError as error:
-            rejected.append(Rejected(entry.path, str(error), version=entry.version))
-            continue
-        others.append((batch.first_seq, batch.last_seq, batch.sha256))
-        accepted.append(msgspec.structs.replace(batch, version=entry.version, stored_at=entry.modified))
-    return tuple(accepted), tuple(duplicates), tuple(rejected)
-
-
-def _judge_labels(
-    store: Store, config: LoopConfig, waiting: list[Entry], now: datetime
-) -> tuple[tuple[AcceptedLabels, ...], tuple[Rejected, ...]]:
-    accepted: list[AcceptedLabels] = []
-    rejected: list[Rejected] = []
-    for entry in waiting:
-        if len(accepted) + len(rejected) == PLAN_FILES:
+            looked.add(entry, Rejected(entry.path, str(error), version=entry.version))
+        if looked.fill_a_plan:
             break
-        try:
-            content = _read(store, entry)
-            rows = check_labels(content, config, now)
-            digest = sha256(content).hexdigest()
-            accepted.append(
-                AcceptedLabels(entry.path, label_source(entry.path, config), rows.num_rows, digest, entry.version)
-            )
-        except NotFound:
-            continue
-        except DataError as error:
-            rejected.append(Rejected(entry.path, str(error), version=entry.version))
-    return tuple(accepted), tuple(rejected)
+    return looked
 
 
-def _read(store: Store, entry: Entry) -> bytes:
+def _look_at(store: Store, config: LoopConfig, entry: Entry, now: datetime) -> AcceptedBatch | AcceptedLabels:
     if not 0 < entry.size <= MAX_BYTES:
         raise DataError(f"it has {entry.size} bytes, 1 to {MAX_BYTES} are taken.")
-    return store.read(entry.path, entry.size)  # what has grown since it was listed is not to fill the memory
+    content = store.read(entry.path, entry.size)  # what has grown since it was listed is not to fill the memory
+    if not entry.path.startswith(f"{config.layout.labels}/"):
+        batch = check_batch(entry.path, content, config, now)
+        return msgspec.structs.replace(batch, version=entry.version, stored_at=entry.modified)
+    rows, source = check_labels(content, config, now).num_rows, label_source(entry.path, config)
+    return AcceptedLabels(entry.path, source, rows, sha256(content).hexdigest(), entry.version)
+
+
+def judge(looked: Looked, known: Known, others: Sequence[Plan], blank: Plan) -> Plan:
+    """`blank` with a verdict on everything that was looked at, but for objects that one of the `others` is about.
+
+    Args:
+        known: the batches in the lake, of every device that has one among those that were looked at.
+        others: the plans that are not finished. What they accept is as good as in the lake.
+    """
+    elsewhere = {path for plan in others for path in plan.paths}
+    seen = {key: list(batches) for key, batches in known.items()}
+    for batch in (batch for plan in others for batch in plan.batches):
+        _add(seen, batch)
+    accepted, duplicates, overlapping = _settle([b for b in looked.batches if b.path not in elsewhere], seen)
+    rejected = [*overlapping, *(bad for bad in looked.rejected if bad.path not in elsewhere)]
+    labels = f"{Layout(blank.loop).labels}/"
+    return msgspec.structs.replace(
+        blank,
+        batches=tuple(accepted),
+        duplicates=tuple(duplicates),
+        rejected=tuple(bad for bad in rejected if not bad.path.startswith(labels)),
+        labels=tuple(file for file in looked.labels if file.path not in elsewhere),
+        rejected_labels=tuple(bad for bad in rejected if bad.path.startswith(labels)),
+    )
+
+
+def _settle(batches: Iterable[AcceptedBatch], known: Known) -> tuple[list[AcceptedBatch], list[str], list[Rejected]]:
+    accepted: list[AcceptedBatch] = []
+    duplicates: list[str] = []
+    rejected: list[Rejected] = []
+    for batch in sorted(batches, key=lambda batch: batch.path):
+        others = known.get((batch.device, batch.epoch), [])
+        if any(sha == batch.sha256 for _, _, sha in others):
+            duplicates.append(batch.path)
+            continue
+        try:
+            demand_fresh_sequence(batch, others)
+        except DataError as error:
+            rejected.append(Rejected(batch.path, str(error), version=batch.version))
+            continue
+        _add(known, batch)
+        accepted.append(batch)
+    return accepted, duplicates, rejected
+
+
+def _add(known: Known, batch: AcceptedBatch) -> None:
+    known.setdefault((batch.device, batch.epoch), []).append((batch.first_seq, batch.last_seq, batch.sha256))

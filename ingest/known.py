@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pyarrow as pa
 
@@ -10,15 +10,19 @@ from edgeloop.errors import DataError
 from edgeloop.lake import Lake
 from ingest.plan import AcceptedBatch
 
+Known = dict[tuple[str, int], list[tuple[int, int, str]]]
+"""Batches by device and epoch: (first, last sequence number, digest)."""
 
-def known_batches(lake: Lake) -> dict[tuple[str, int], list[tuple[int, int, str]]]:
-    """The batches in the lake by device and epoch: (first, last sequence number, digest)."""
-    if lake.table("batches") is None:
-        return {}
-    rows = lake.connect(batches=None).execute(
-        "SELECT device, epoch, first_seq, last_seq, sha256 FROM batches WHERE verdict = 'accepted'"
-    )
-    known: dict[tuple[str, int], list[tuple[int, int, str]]] = {}
+
+def known_batches(lake: Lake, devices: Collection[str] | None = None) -> Known:
+    """The batches in the lake, of the given devices only if any are given."""
+    known: Known = {}
+    if lake.table("batches") is None or devices == set():
+        return known
+    query = "SELECT device, epoch, first_seq, last_seq, sha256 FROM batches WHERE verdict = 'accepted'"
+    if devices is not None:
+        query += " AND device IN (SELECT unnest(?))"
+    rows = lake.connect(batches=None).execute(query, None if devices is None else [sorted(devices)])
     for device, epoch, first, last, sha in rows.fetchall():
         known.setdefault((device, epoch), []).append((first, last, sha))
     return known

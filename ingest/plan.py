@@ -1,12 +1,17 @@
 """The ingest plan: which batches and label files are taken, and what is wrong with the others, written before any of it is done.
 
-Plans are numbered from 1 and create-only: whoever writes plan *n* is the one that commits it, and after a kill anybody can
-finish it (docs/formats.md).
+Plans are numbered from 1 and create-only, and after a kill anybody can finish one (docs/formats.md). Rules:
+1. Whoever creates plan *n* has read every plan before it that is not finished; if another was first, they read again. So no object is in
+   two plans that are not finished, and of each lane there is at most one such plan.
+2. The newest `KEPT` are kept; the older ones go. Nobody creates a plan while one that is not finished is about to be that old.
+3. So a plan that is that old is finished, or it is *void*: its number was free again because the one that had it is gone, and whoever
+   wrote it had not looked for long. It is not carried out.
 """
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -18,6 +23,9 @@ from edgeloop.sketches import EVENTS
 from edgeloop.store import Store
 
 PLAN_VERSION = 1
+
+KEPT = 100
+"""How many plans are kept, the newest: what an ingest has to list does not grow."""
 
 
 class AcceptedBatch(msgspec.Struct, frozen=True):
@@ -61,7 +69,7 @@ class AcceptedLabels(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Plan `number` of a loop. `duplicates` are batches that are in the lake already; they are only deleted."""
+    """Plan `number` of a loop, for one of its lanes. `duplicates` are batches that are in the lake already; they are only deleted."""
 
     version: int
     number: int
@@ -72,16 +80,14 @@ class Plan(msgspec.Struct, frozen=True):
     rejected: tuple[Rejected, ...] = ()
     labels: tuple[AcceptedLabels, ...] = ()
     rejected_labels: tuple[Rejected, ...] = ()
+    lane: int = 0
 
     @property
-    def objects(self) -> dict[str, str]:
-        """The version of every object that the plan is about, by its path; empty where that is not known."""
-        return {
-            **dict.fromkeys(self.duplicates, ""),
-            **{batch.path: batch.version for batch in self.batches},
-            **{file.path: file.version for file in self.labels},
-            **{bad.path: bad.version for bad in (*self.rejected, *self.rejected_labels)},
-        }
+    def paths(self) -> set[str]:
+        """Of every object that the plan is about."""
+        judged = (bad.path for bad in (*self.rejected, *self.rejected_labels))
+        accepted = (*(batch.path for batch in self.batches), *(file.path for file in self.labels))
+        return {*self.duplicates, *accepted, *judged}
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
@@ -92,14 +98,24 @@ def decode_plan(content: bytes) -> Plan:
     return decode_document(content, Plan, PLAN_VERSION, "ingest plan")
 
 
-def latest_plan(store: Store, layout: Layout) -> tuple[int, Plan | None]:
-    """The highest number of a plan, 0 if there is none, and that plan if it has not been finished."""
-    paths = {entry.path for entry in store.list(layout.plans)}
-    newest = max((path for path in paths if path.endswith(".json")), default=None)
-    if newest is None:
-        return 0, None
-    number = int(newest.rpartition("/")[2].removesuffix(".json"))
-    return number, None if layout.plan_done(number) in paths else decode_plan(store.read(newest))
+@dataclass(frozen=True)
+class Plans:
+    """The plans of a loop by number: the `newest`, 0 if there is none; those that are `unfinished`, as far as they are kept; the paths of
+    what is left of `old` ones."""
+
+    newest: int
+    unfinished: tuple[int, ...]
+    old: tuple[str, ...]
+
+
+def list_plans(store: Store, layout: Layout) -> Plans:
+    """List the plans. Raises `StoreError`."""
+    found = {entry.path: int(entry.path.rpartition("/")[2].split(".")[0]) for entry in store.list(layout.plans)}
+    newest = max(found.values(), default=0)
+    kept = {number for number in found.values() if number > newest - KEPT}
+    unfinished = (n for n in kept if layout.plan(n) in found and layout.plan_done(n) not in found)
+    old = (path for path, number in found.items() if number not in kept)
+    return Plans(newest, tuple(sorted(unfinished)), tuple(sorted(old, reverse=True)))
 
 
 def write_done(store: Store, layout: Layout, number: int) -> None:

@@ -1,31 +1,35 @@
 """Ingest: plan, commit, finish.
 
 Rules:
-1. *Plan*: check every waiting file and write the verdicts as plan *n*, create-only. Nothing is done that is not in a plan.
-2. *Commit*: append to each table through the handle whose transaction version was read, as application transaction *n*. A
-   table that has *n* is skipped. Of two writers on one version the later fails, and finds *n* there when it looks again.
+1. *Plan*: check what waits and write the verdicts as plan *n*, create-only. Nothing is done that is not in a plan.
+2. *Commit*: append to each table through the handle whose transaction version was read, as application transaction *n* of the plan's
+   lane. A table that has *n* is skipped. Of two writers on one version the later fails, and finds *n* there when it looks again.
 3. *Finish*: move what was rejected to quarantine with its reason, delete what is in the lake.
-4. Every step can be repeated. A start begins with committing and finishing the latest plan again, unless it is marked as done.
+4. Every step can be repeated. Nothing is planned for a lane that has a plan which is not finished: that one is carried out first, by
+   whoever comes, whether the one that wrote it was killed or is at it. So the numbers of a lane are committed in their order.
 5. A plan is about the very objects that were looked at. What was put under the same name afterwards waits for the next plan; a
    batch that is gone before it was committed is written down as lost. Neither stops the rest.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
 from edgeloop.config import LoopConfig
-from edgeloop.errors import AlreadyExists, ConfigError
+from edgeloop.errors import AlreadyExists, ConfigError, NotFound
 from edgeloop.events import lake_schema
 from edgeloop.lake import Lake
 from edgeloop.store import Store
-from ingest import judging
 from ingest.committing import commit
-from ingest.plan import Plan, latest_plan, write_done
-from ingest.quarantine import hold
+from ingest.finishing import finish
+from ingest.judging import Looked, judge, look
+from ingest.known import known_batches
+from ingest.lanes import WHOLE, Lane
+from ingest.plan import KEPT, PLAN_VERSION, Plan, Rejected, decode_plan, list_plans, write_done
 from ingest.rejects import by_reason, by_sender
-from ingest.waiting import list_waiting
+from ingest.waiting import Waiting
 
 
 @dataclass(frozen=True)
@@ -47,41 +51,101 @@ class IngestReport:
     hidden: tuple[str, ...] = ()
 
 
-def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> IngestReport:
-    """Take in everything that waits, once. What comes meanwhile is for the next time, or a busy fleet would never let it end.
+def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime, lane: Lane = WHOLE) -> IngestReport:
+    """Take in everything that waits for the lane, once. What comes meanwhile is mostly for the next time: what waits is listed once.
+
+    Any number may run at once, of one lane or of several: of those that plan the same, one wins.
 
     Raises:
         ConfigError: the loop's features are not those of its lake.
         StoreError: the store failed; run it again.
-        AlreadyExists: another ingest of this loop is under way and was first; nothing is lost.
     """
     _demand_same_columns(lake, config)
-    number, unfinished = latest_plan(store, config.layout)
-    if unfinished:
-        _carry_out(store, lake, config, unfinished)
-    done: list[Plan] = []
-    waiting = list_waiting(store, config.layout)
-    while plan := judging.make_plan(store, lake, config, waiting, number + 1, now):
-        _write_plan(store, config, plan)
-        _carry_out(store, lake, config, plan)
-        done.append(plan)
-        number = plan.number
-        if len(plan.objects) < judging.PLAN_FILES:
-            break
-        waiting = list_waiting(store, config.layout)
-    rejected = [bad for p in done for bad in (*p.rejected, *p.rejected_labels)]
+    intake = _Intake(store, lake, config, now, lane)
+    intake.recover()
+    waiting = Waiting(store, config.layout, lane)
+    entries, counts, rejected, number = iter(waiting), Counter[str](), list[Rejected](), 0
+    while (looked := look(store, config, entries, now)).paths:
+        if plan := intake.claim(looked):
+            intake.carry_out(plan)
+            number = plan.number
+            counts += _counts(plan)
+            rejected += (*plan.rejected, *plan.rejected_labels)
     return IngestReport(
-        plan=done[-1].number if done else 0,
-        batches=sum(len(p.batches) for p in done),
-        rows=sum(b.rows for p in done for b in p.batches),
-        duplicates=sum(len(p.duplicates) for p in done),
+        plan=number,
+        **{name: counts[name] for name in ("batches", "rows", "duplicates", "labels", "label_files")},
         rejected=len(rejected),
-        labels=sum(f.rows for p in done for f in p.labels),
-        label_files=sum(len(p.labels) for p in done),
-        recovered=unfinished is not None,
+        recovered=intake.recovered,
         reasons=by_reason(rejected),
         senders=by_sender(config.layout, rejected),
-        hidden=waiting.hidden,
+        hidden=tuple(waiting.hidden),
+    )
+
+
+class _Intake:
+    """One ingest of a lane. `recovered` says that there was a plan which was not finished."""
+
+    def __init__(self, store: Store, lake: Lake, config: LoopConfig, now: datetime, lane: Lane) -> None:
+        self._store, self._lake, self._config, self._now, self._lane = store, lake, config, now, lane
+        self.recovered = False
+
+    def recover(self) -> tuple[int, list[Plan]]:
+        """Carry out what is this lane's to carry out; the newest number of a plan, and the plans that others are at."""
+        plans, others = list_plans(self._store, self._config.layout), list[Plan]()
+        for number in plans.unfinished:
+            try:
+                plan = decode_plan(self._store.read(self._config.layout.plan(number)))
+            except NotFound:
+                continue  # finished since the listing, and so many came after it that it is gone
+            if self._is_ours(plan, plans.newest):
+                self.recovered = True
+                self.carry_out(plan)
+            else:
+                others.append(plan)
+        self._store.delete_all(plans.old)
+        return plans.newest, others
+
+    def _is_ours(self, plan: Plan, newest: int) -> bool:
+        """Whether a plan is of this lane, of one that is no more, or of one that nobody has worked on for long."""
+        return plan.lane == self._lane.number or plan.lane >= self._lane.of or plan.number <= newest - KEPT // 2
+
+    def claim(self, looked: Looked) -> Plan | None:
+        """Write the plan for what was looked at, under the next number; None if others have taken all of it."""
+        while True:
+            newest, others = self.recover()  # before the lake is read: what is finished by now is in it
+            blank = Plan(PLAN_VERSION, newest + 1, self._config.name, self._now, lane=self._lane.number)
+            known = known_batches(self._lake, {batch.device for batch in looked.batches})
+            plan = judge(looked, known, others, blank)
+            if not plan.paths:
+                return None
+            if self._create(plan):
+                return plan
+
+    def _create(self, plan: Plan) -> bool:
+        path = self._config.layout.plan(plan.number)
+        try:
+            self._store.create(path, plan.encode())
+        except AlreadyExists:
+            return False
+        if list_plans(self._store, self._config.layout).newest - KEPT < plan.number:
+            return True
+        self._store.delete(path)  # void (ingest/plan.py)
+        return False
+
+    def carry_out(self, plan: Plan) -> None:
+        """Commit and finish a plan, or what is left of that."""
+        taken = commit(self._store, self._lake, self._config, plan)
+        finish(self._store, self._config.layout, plan, taken)
+        write_done(self._store, self._config.layout, plan.number)
+
+
+def _counts(plan: Plan) -> Counter[str]:
+    return Counter(
+        batches=len(plan.batches),
+        rows=sum(batch.rows for batch in plan.batches),
+        duplicates=len(plan.duplicates),
+        labels=sum(file.rows for file in plan.labels),
+        label_files=len(plan.labels),
     )
 
 
@@ -95,33 +159,3 @@ def _demand_same_columns(lake: Lake, config: LoopConfig) -> None:
             f"the features of loop {config.name!r} are not those of its lake: {', '.join(sorted(there ^ wanted)[:8])}.",
             remedy="A loop keeps its features: put them back, or give the loop with the new ones another name.",
         )
-
-
-def _write_plan(store: Store, config: LoopConfig, plan: Plan) -> None:
-    try:
-        store.create(config.layout.plan(plan.number), plan.encode())
-    except AlreadyExists as error:
-        raise AlreadyExists(
-            f"plan {plan.number} of {config.name} was written by another ingest.",
-            remedy="Let it finish; nothing is lost.",
-        ) from error
-
-
-def _carry_out(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> None:
-    """Commit and finish a plan, or what is left of that."""
-    commit(store, lake, config, plan)
-    _finish(store, config, plan)
-    write_done(store, config.layout, plan.number)
-
-
-def _finish(store: Store, config: LoopConfig, plan: Plan) -> None:
-    planned = plan.objects
-    waiting = list_waiting(store, config.layout)
-    left = {
-        e.path for e in (*waiting.batches, *waiting.labels) if e.path in planned and planned[e.path] in ("", e.version)
-    }
-    for bad in (*plan.rejected, *plan.rejected_labels):
-        if bad.path in left:
-            hold(store, config.layout, bad)
-    for path in sorted(left):
-        store.delete(path)

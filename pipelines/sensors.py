@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
 
 from assets.centre import Centre
 from edgeloop.config import LoopConfig
-from edgeloop.errors import UnlistableName
-from ingest.waiting import list_waiting
+from ingest.waiting import Waiting
 from pipelines.bell import Bell
 from pipelines.jobs import job_name
 
@@ -45,12 +42,7 @@ def inbox_sensor(config: LoopConfig) -> dg.SensorDefinition:
 
 
 def _waits(centre: Centre, config: LoopConfig) -> bool:
-    folders = (config.layout.inbox, config.layout.labels)
-    try:
-        return any(True for folder in folders for _ in islice(centre.store.list(folder), 1))
-    except UnlistableName:
-        waiting = list_waiting(centre.store, config.layout)
-        return bool(waiting.batches or waiting.labels)
+    return any(True for _ in Waiting(centre.store, config.layout))
 
 
 def _may_wait(context: dg.SensorEvaluationContext) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -208,6 +208,10 @@ class BentStore(Store):
         self._before("delete", path)
         super().delete(path)
         self._after("delete", path)
+
+    def delete_all(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            self.delete(path)
 
     def read(self, path: str, at_most: int | None = None) -> bytes:
         self._before("read", path)

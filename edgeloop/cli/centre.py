@@ -28,22 +28,31 @@ def ingest(
     ] = None,
     move: Annotated[bool, typer.Option("--move", help="Remove from the stick what the centre then has.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be carried from the stick.")] = False,
+    shard: Annotated[
+        str,
+        typer.Option(
+            metavar="K/N", help="Only the devices of the K-th of N shards, for N ingests to run side by side."
+        ),
+    ] = "1/1",
     json: Json = False,
 ) -> None:
     """Take in the batches and labels that wait in the store, once; with --from also those on a stick, and its statuses."""
     from edgeloop.lake import Lake
     from edgeloop.store import open_store
+    from ingest.lanes import WHOLE, parse_lane
     from ingest.run import ingest as run
 
-    config, opened = read_loop(loop), open_store(store)
+    config, opened, lane = read_loop(loop), open_store(store), parse_lane(shard)
     if stick is not None:
+        if lane != WHOLE:
+            raise ConfigError("a stick is carried for all shards.", remedy="Leave out --shard or --from.")
         _ingest_stick(stick, opened, config, move, dry_run, json)
         return
     if move or dry_run:
         raise ConfigError(
             "--move and --dry-run are about a stick, and none is named.", remedy="Name it with --from DIR."
         )
-    report = run(opened, Lake(opened, config.layout), config, system_clock())
+    report = run(opened, Lake(opened, config.layout), config, system_clock(), lane)
     emit(report, as_json=json, human=table(f"ingested into {config.name}", ("what", "count"), _counts(report)))
     for folder in report.hidden:
         note(

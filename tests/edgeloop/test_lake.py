@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from threading import Thread
 
+import pyarrow as pa
 import pytest
 
 from edgeloop.errors import StoreError
@@ -24,3 +27,21 @@ def test_a_long_query_draws_nothing_on_stdout() -> None:
     asked = "SELECT current_setting('enable_progress_bar')"
     code = f"from edgeloop.lake import open_duckdb; print(open_duckdb().execute({asked!r}).fetchone()[0])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_table_that_two_make_at_once_is_there_for_both(tmp_path: Path) -> None:
+    """deltalake says of the one that came second that it failed."""
+    schema = pa.schema([("n", pa.int64())])
+    versions = list[int]()
+
+    def make(lake: Lake, name: str) -> None:
+        versions.append(lake.ensure(name, schema).version())
+
+    for attempt in range(10):
+        lake = Lake(open_store(tmp_path), Layout("pump"))
+        crew = [Thread(target=make, args=(lake, f"table{attempt}")) for _ in range(6)]
+        for one in crew:
+            one.start()
+        for one in crew:
+            one.join()
+    assert len(versions) == 60

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 import pyarrow as pa
@@ -15,6 +15,10 @@ from edge_runtime.sealing import seal_batch
 from edge_runtime.settings import settings_of
 from edge_runtime.spool import Event, SealedBatch
 from edgeloop.layout import BatchName
+from ingest.judging import judge, look
+from ingest.lanes import WHOLE, Lane
+from ingest.plan import PLAN_VERSION, Plan
+from ingest.waiting import Waiting
 from tests.site import START, Site
 
 MICROSECONDS = 1_000_000
@@ -49,6 +53,12 @@ def _sealed(
     settings = settings_of(config, device, "memory://")
     batch = make(rows, settings, epoch, 0, START + timedelta(hours=1))
     return f"{config.layout.inbox}/{device}/{batch.name}", batch.content
+
+
+def planned(site: Site, now: datetime, number: int = 1, lane: Lane = WHOLE, others: Sequence[Plan] = ()) -> Plan:
+    """The plan of an ingest into an empty lake, which is not written."""
+    looked = look(site.store, site.config, iter(Waiting(site.store, site.config.layout, lane)), now)
+    return judge(looked, {}, others, Plan(PLAN_VERSION, number, site.config.name, now, lane=lane.number))
 
 
 def rewrite(

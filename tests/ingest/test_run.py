@@ -17,12 +17,10 @@ from edgeloop.store import Store
 from ingest.aggregates import update_aggregates
 from ingest.check import MAX_BYTES
 from ingest.completeness import completeness
-from ingest.judging import make_plan
 from ingest.plan import decode_plan
 from ingest.run import ingest
 from ingest.tables import BATCHES
-from ingest.waiting import list_waiting
-from tests.ingest.batches import column, events, lying, named, rewrite, seal
+from tests.ingest.batches import column, events, lying, named, planned, rewrite, seal
 from tests.site import LOOP, START, BentStore, Site, link_down, make_site, readings
 
 NOW = START + timedelta(days=1)
@@ -292,10 +290,14 @@ def test_an_ingest_ends_though_devices_go_on_shipping(site: Site) -> None:
     assert run(site).rows == 50
 
 
-def test_more_than_a_plan_holds_is_taken_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.judging.PLAN_FILES", 2)
+@pytest.mark.parametrize(("bound", "value"), [("PLAN_FILES", 2), ("PLAN_ROWS", 51), ("PLAN_BYTES", None)])
+def test_more_than_a_plan_holds_is_taken_at_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch, bound: str, value: int | None
+) -> None:
     for i in range(5):
         put(site, *seal(site, events(1 + 50 * i, 50)))
+    largest = max(entry.size for entry in site.store.list(site.config.layout.inbox))
+    monkeypatch.setattr(f"ingest.judging.{bound}", value or largest + 1)
     report = run(site)
     assert (report.rows, report.plan) == (250, 3)
 
@@ -388,8 +390,7 @@ def test_a_batch_has_the_store_s_time_beside_its_own_and_an_older_lake_goes_on(s
 
 def test_a_plan_without_the_store_s_time_is_carried_out(site: Site) -> None:
     path = put(site, *seal(site, events(1, 5)))
-    plan = make_plan(site.store, site.lake, site.config, list_waiting(site.store, site.config.layout), 1, NOW)
-    assert plan is not None
+    plan = planned(site, NOW)
     older = msgspec.to_builtins(plan)
     del older["batches"][0]["stored_at"]
     site.store.create(site.config.layout.plan(1), msgspec.json.encode(older))

@@ -17,12 +17,10 @@ from edgeloop.manifest import Reference
 from ingest.aggregates import update_aggregates
 from ingest.completeness import completeness
 from ingest.drift import drift
-from ingest.judging import make_plan
 from ingest.plan import decode_plan
 from ingest.run import IngestReport, ingest
-from ingest.waiting import list_waiting
 from tests.edge_runtime.test_aggregates import AGGREGATED
-from tests.ingest.batches import column, events, rewrite, seal, seal_aggregated
+from tests.ingest.batches import column, events, planned, rewrite, seal, seal_aggregated
 from tests.site import START, Site, make_site
 
 NOW = START + timedelta(days=1)
@@ -183,8 +181,7 @@ def test_an_hour_of_too_few_is_counted_and_no_feature_is_missing_for_it(site: Si
 
 def test_plans_from_before_are_of_events(site: Site) -> None:
     site.store.create(*seal(site, events(1, 5)))
-    plan = make_plan(site.store, site.lake, site.config, list_waiting(site.store, site.config.layout), 1, NOW)
-    assert plan is not None
+    plan = planned(site, NOW)
     old = plan.encode().replace(b',"kind":"events"', b"")
     assert old != plan.encode()
     assert decode_plan(old) == plan
