@@ -169,6 +169,11 @@ class Lake:
             files[path] = rows.format.make_fragment(path, rows.filesystem, where)
         return ds.FileSystemDataset([files[path] for path in new], rows.schema, rows.format, rows.filesystem)
 
+    def files(self, name: str, version: int | None = None) -> frozenset[str]:
+        """The names, which are unique in the table, of the files that a version of it is made of (None: the newest)."""
+        table = self.table(name, version)
+        return frozenset() if table is None else frozenset(uri.rpartition("/")[2] for uri in table.file_uris())
+
     def commits(self, name: str, first: int, last: int) -> Iterator[Commit]:
         """What the commits `first` to `last` of the table did. Raises `NotFound` if the log has one of them no more."""
         for version in range(first, last + 1):
