@@ -7,7 +7,7 @@ shared between processes. Centre only.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from glob import escape
@@ -169,6 +169,14 @@ class Lake:
             files[path] = rows.format.make_fragment(path, rows.filesystem, where)
         return ds.FileSystemDataset([files[path] for path in new], rows.schema, rows.format, rows.filesystem)
 
+    def part(self, name: str, version: int, paths: Collection[str]) -> ds.Dataset:
+        """The rows of some of the files of a version, by their paths in the table's folder."""
+        table = self.table(name, version)
+        assert table is not None, f"{name} has not been written yet"
+        rows = self._dataset(name, table)
+        chosen = [fragment for fragment in rows.get_fragments() if fragment.path in paths]
+        return ds.FileSystemDataset(chosen, rows.schema, rows.format, rows.filesystem)
+
     def files(self, name: str, version: int | None = None) -> frozenset[str]:
         """The names, which are unique in the table, of the files that a version of it is made of (None: the newest)."""
         table = self.table(name, version)
@@ -177,7 +185,7 @@ class Lake:
     def commits(self, name: str, first: int, last: int) -> Iterator[Commit]:
         """What the commits `first` to `last` of the table did. Raises `NotFound` if the log has one of them no more."""
         for version in range(first, last + 1):
-            yield decode_commit(version, self._store.read(f"{self._layout.lake(name)}/_delta_log/{version:020d}.json"))
+            yield decode_commit(version, self._store.read(self._layout.commit(name, version)))
 
 
 def open_duckdb() -> duckdb.DuckDBPyConnection:

@@ -127,6 +127,10 @@ class Layout:
     def lake(self, table: str) -> str:
         return f"{self.root}/lake/{table}"
 
+    def commit(self, table: str, version: int) -> str:
+        """The file of a Delta table's log that makes `version` of it."""
+        return f"{self.lake(table)}/_delta_log/{version:020d}.json"
+
     @property
     def plans(self) -> str:
         return f"{self.root}/plans"

@@ -1,0 +1,129 @@
+"""Compaction: many small files of a table become few, sorted so that a reader can leave most of them out.
+
+Rules:
+1. Files of one partition are joined once there are `MANY` small ones; of a month that is over, any two. Large ones are left as they are, so
+   what a night costs goes by what came since, not by the table.
+2. The rows are sorted by day, then by device, then by time: for a span of time and for a device alike, the statistics of files and of row
+   groups rule most of them out (`benchmarks/upkeep.py`).
+3. The joined files are written aside, as a table of their own in the folder `compacted/` of the table, counted, and put in the place of
+   the others by one commit (ingest/rearrange.py). A kill before that leaves files that no version has, and a vacuum takes them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import duckdb
+import msgspec
+import pyarrow as pa
+from deltalake import WriterProperties, write_deltalake
+
+from edgeloop.errors import StoreError
+from edgeloop.lake import Lake, own_errors
+from edgeloop.layout import Layout
+from edgeloop.store import Store
+from ingest.rearrange import TableFile, rearrange, table_files
+
+LARGE = 64 * 2**20
+"""Bytes from which on a file is left alone."""
+
+TARGET = 2 * LARGE
+"""Bytes at which a new file is begun."""
+
+MANY = 8
+
+ROW_GROUP = 100_000
+"""Rows that are ruled out, or read, together."""
+
+ORDERS = {
+    "events": "date_trunc('day', ts), device, ts",
+    "sketches": "date_trunc('day', hour), device, hour",
+    "labels": "date_trunc('day', ts), device, ts",
+    "batches": "date_trunc('day', ingested_at), device, epoch, first_seq",
+    "device_hourly": "date_trunc('day', hour), device, hour",
+    "feature_hourly": "feature, hour",
+    "decisions": "decided",
+}
+"""How the rows of each table are sorted. Tables that are not named here are not compacted."""
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """How many files of a table became how many."""
+
+    before: int = 0
+    after: int = 0
+
+    def __add__(self, other: Compacted) -> Compacted:
+        return Compacted(self.before + other.before, self.after + other.after)
+
+
+def choose(files: Iterable[TableFile], month: str) -> list[list[TableFile]]:
+    """What is to be joined of a table's files: those of each list. `month` is the present one, `YYYY-MM`."""
+    partitions: dict[str, list[TableFile]] = defaultdict(list)
+    for file in files:
+        if file.bytes < LARGE:
+            partitions[file.partition.get("month", month)].append(file)
+    return [small for of, small in sorted(partitions.items()) if len(small) >= (MANY if of >= month else 2)]
+
+
+def compact(store: Store, layout: Layout, table: str, now: datetime) -> Compacted:
+    """Join small files of `table`. Rows that come meanwhile are no hindrance.
+
+    Raises:
+        Overtaken: a delete or another compaction took some of the files; nothing was changed.
+    """
+    handle, done = Lake(store, layout).table(table), Compacted()
+    if handle is None:
+        return done
+    for chosen in choose(table_files(handle), f"{now:%Y-%m}"):
+        new = _write_aside(store, layout, table, handle.version(), chosen)
+        rearrange(store, layout, table, handle.version(), chosen, new, now)
+        done += Compacted(len(chosen), len(new))
+    if done.before:
+        with own_errors(table):
+            handle.update_incremental()
+            handle.create_checkpoint()
+    return done
+
+
+def _write_aside(
+    store: Store, layout: Layout, table: str, version: int, files: list[TableFile]
+) -> list[dict[str, Any]]:
+    """Write the rows of `files`, sorted; the `add` actions of the new files."""
+    folder = f"compacted/{uuid4()}"
+    lake = Lake(store, layout)
+    uri, options = lake.location(f"{table}/{folder}")
+    rows = lake.part(table, version, {file.place for file in files})
+    with own_errors(table), duckdb.connect(":memory:") as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("part", rows)
+        ordered = connection.sql(f"SELECT * FROM part ORDER BY {ORDERS[table]}").to_arrow_reader(ROW_GROUP)
+        write_deltalake(
+            uri,
+            pa.RecordBatchReader.from_batches(rows.schema, (batch.cast(rows.schema) for batch in ordered)),
+            partition_by=sorted(files[0].partition),
+            storage_options=options or None,
+            target_file_size=TARGET,
+            writer_properties=WriterProperties(compression="ZSTD", max_row_group_size=ROW_GROUP),
+        )
+    return _adopt(store, layout, table, folder, sum(file.rows for file in files))
+
+
+def _adopt(store: Store, layout: Layout, table: str, folder: str, rows: int) -> list[dict[str, Any]]:
+    """The files of the table in `folder` of `table` as files of `table`; the one in `folder` is a table no more."""
+    log = layout.commit(f"{table}/{folder}", 0)
+    actions = [msgspec.json.decode(line) for line in store.read(log).splitlines()]
+    store.delete(log)
+    new = [{**a["add"], "path": f"{folder}/{a['add']['path']}"} for a in actions if "add" in a]
+    if (found := sum(msgspec.json.decode(file["stats"])["numRecords"] for file in new)) != rows:
+        raise StoreError(
+            f"table {table} has {rows} rows in files that were compacted, and {found} came out.",
+            remedy="Nothing was changed. Look whether all files of the table can be read.",
+        )
+    return new
