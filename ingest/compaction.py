@@ -33,7 +33,7 @@ LARGE = 64 * 2**20
 """Bytes from which on a file is left alone."""
 
 TARGET = 2 * LARGE
-"""Bytes at which a new file is begun."""
+"""Bytes at which a new file is begun, and that are sorted at a time: in about a gigabyte of memory."""
 
 MANY = 8
 
@@ -69,7 +69,21 @@ def choose(files: Iterable[TableFile], month: str) -> list[list[TableFile]]:
     for file in files:
         if file.bytes < LARGE:
             partitions[file.partition.get("month", month)].append(file)
-    return [small for of, small in sorted(partitions.items()) if len(small) >= (MANY if of >= month else 2)]
+    ripe = [small for of, small in sorted(partitions.items()) if len(small) >= (MANY if of >= month else 2)]
+    return [part for small in ripe for part in _cut(small) if len(part) > 1]
+
+
+def _cut(files: Iterable[TableFile]) -> list[list[TableFile]]:
+    """The files in runs of up to `TARGET` bytes."""
+    runs: list[list[TableFile]] = []
+    room = 0
+    for file in files:
+        if file.bytes > room:
+            runs.append([])
+            room = TARGET
+        runs[-1].append(file)
+        room -= file.bytes
+    return runs
 
 
 def compact(store: Store, layout: Layout, table: str, now: datetime) -> Compacted:

@@ -29,12 +29,13 @@ class Overtaken(StoreError):
 
 @dataclass(frozen=True)
 class TableFile:
-    """A file of a table: its path as the log has it, the values of its partition columns, its rows and bytes."""
+    """A file of a table: its path as the log has it, the values of its partition columns, its rows and bytes, when it was written."""
 
     path: str
     partition: dict[str, str]
     rows: int
     bytes: int
+    modified: int
 
     @property
     def place(self) -> str:
@@ -43,17 +44,19 @@ class TableFile:
 
 
 def table_files(table: DeltaTable) -> list[TableFile]:
-    """The files that a version of a table is made of."""
+    """The files that a version of a table is made of, in the order in which they were written."""
     actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
-    return [
+    files = [
         TableFile(
             action["path"],
             {n.removeprefix("partition."): v for n, v in action.items() if n.startswith("partition.")},
             action["num_records"],
             action["size_bytes"],
+            action["modification_time"],
         )
         for action in actions
     ]
+    return sorted(files, key=lambda file: (file.modified, file.path))
 
 
 def rearrange(

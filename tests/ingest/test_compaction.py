@@ -24,7 +24,7 @@ NOW = START + timedelta(days=1)
 
 
 def file(month: str, size: int = 1000) -> TableFile:
-    return TableFile(f"month={month}/part", {"month": month}, 1, size)
+    return TableFile(f"month={month}/part", {"month": month}, 1, size, 0)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,8 @@ def file(month: str, size: int = 1000) -> TableFile:
         ([file("2024-01")] * 8 + [file("2024-01", LARGE)], [8]),  # large ones stay as they are
         ([file("2023-12")] * 2 + [file("2023-11")], [2]),  # a month that is over is put in order
         ([file("2023-12", LARGE)] * 20, []),
-        ([TableFile("part", {}, 1, 10)] * 8, [8]),
+        ([file("2023-12", LARGE - 1)] * 5, [2, 2]),  # as many at a time as memory has room for
+        ([TableFile("part", {}, 1, 10, 0)] * 8, [8]),
     ],
 )
 def test_what_is_joined(files: list[TableFile], chosen: list[int]) -> None:
