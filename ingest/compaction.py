@@ -18,13 +18,12 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-import duckdb
 import msgspec
 import pyarrow as pa
 from deltalake import WriterProperties, write_deltalake
 
 from edgeloop.errors import StoreError
-from edgeloop.lake import Lake, own_errors
+from edgeloop.lake import Lake, open_duckdb, own_errors
 from edgeloop.layout import Layout
 from edgeloop.store import Store
 from ingest.rearrange import TableFile, rearrange, table_files
@@ -114,8 +113,7 @@ def _write_aside(
     lake = Lake(store, layout)
     uri, options = lake.location(f"{table}/{folder}")
     rows = lake.part(table, version, {file.place for file in files})
-    with own_errors(table), duckdb.connect(":memory:") as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with own_errors(table), open_duckdb() as connection:
         connection.register("part", rows)
         ordered = connection.sql(f"SELECT * FROM part ORDER BY {ORDERS[table]}").to_arrow_reader(ROW_GROUP)
         write_deltalake(

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from edgeloop.lake import Lake
 from edgeloop.layout import Layout
 from edgeloop.store import Store, open_store
-from ingest.vacuum import Keep, data_files, vacuum
+from ingest.vacuum import data_files, vacuum
 
 LAYOUT = Layout("pump")
 EARLIER = datetime(2024, 1, 1, tzinfo=UTC)
@@ -81,7 +81,7 @@ class History(RuleBasedStateMachine):
         versions = sorted(self.promised)
         keep = set(pick.draw(st.lists(st.sampled_from(versions), unique=True)))
         since = pick.draw(st.sampled_from([EARLIER, *self.until.values(), datetime.now(UTC)]))
-        vacuum(self.store, LAYOUT, "t", Keep(since, EARLIER, keep))
+        vacuum(self.store, LAYOUT, "t", since, keep, writing=timedelta(0))
         young = {version for version in versions if version not in self.until or self.until[version] >= since}
         self.promised = {version: self.promised[version] for version in sorted(keep | young)}
         for version, rows in self.promised.items():
@@ -112,10 +112,10 @@ def test_a_pinned_version_stays_and_the_bytes_of_others_are_freed(store_url: str
     store = open_store(store_url)
     lake = grown(store)
     before = sum(entry.size for entry in data_files(store, LAYOUT, "t"))
-    now = datetime.now(UTC) + timedelta(seconds=1)
-    assert vacuum(store, LAYOUT, "t", Keep(now, now, {2}), dry_run=True) == (
-        gone := vacuum(store, LAYOUT, "t", Keep(now, now, {2}))
-    )
+    in_two_days = datetime.now(UTC) + timedelta(days=2)
+    named = vacuum(store, LAYOUT, "t", in_two_days, {2}, dry_run=True)
+    gone = vacuum(store, LAYOUT, "t", in_two_days, {2})
+    assert named == gone
     assert sum(entry.size for entry in data_files(store, LAYOUT, "t")) == before - sum(entry.size for entry in gone)
     assert len(gone) == 1  # versions 1 and 2 have two files, version 3 one more, version 4 its own
     pinned, newest, lost = (lake.table("t", version) for version in (2, 4, 3))
@@ -128,13 +128,26 @@ def test_a_pinned_version_stays_and_the_bytes_of_others_are_freed(store_url: str
         rows_of(lost)
 
 
+def test_a_pin_on_what_is_deleted_for_good_is_in_vain(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    lake = grown(store)
+    table = lake.table("t")
+    assert table is not None
+    table.create_checkpoint()
+    for version in range(4):
+        store.delete(LAYOUT.commit("t", version))
+    assert len(vacuum(store, LAYOUT, "t", datetime.now(UTC) + timedelta(days=2), {2})) == 3
+    newest = lake.table("t")
+    assert newest is not None
+    assert rows_of(newest) == list(range(30))
+
+
 def test_what_a_failed_write_left_goes_and_what_may_still_be_committed_stays(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     grown(store)
     for name in ("left", "under-way"):
         store.create(f"{LAYOUT.lake('t')}/month=2024-01/part-{name}.parquet", b"PAR1")
     os.utime(tmp_path / LAYOUT.lake("t") / "month=2024-01" / "part-left.parquet", (0, 0))
-    now = datetime.now(UTC)
-    gone = vacuum(store, LAYOUT, "t", Keep(EARLIER, now - timedelta(days=1)))
+    gone = vacuum(store, LAYOUT, "t", datetime.now(UTC))
     assert [entry.path.rpartition("/")[2] for entry in gone] == ["part-left.parquet"]
     assert not (tmp_path / LAYOUT.lake("t") / "month=2024-01" / "part-left.parquet").exists()
