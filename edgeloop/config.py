@@ -16,7 +16,7 @@ import msgspec
 
 from edgeloop.duration import Duration
 from edgeloop.errors import ConfigError, DataError, EdgeloopError
-from edgeloop.layout import Layout, check_id
+from edgeloop.layout import Layout, check_id, safe_id
 from edgeloop.schema import FROM_TIME, Feature, FeatureSchema, Kind, Outside
 from edgeloop.sketches import AGGREGATES, EVENTS
 from edgeloop.window import Window
@@ -361,6 +361,12 @@ def _label_mistakes(label: Label, features: tuple[str, ...]) -> list[tuple[str, 
         for bad, key, wrong, remedy in (
             (len(label.classes) < 2, "label.classes", "has fewer than two classes", "List every value of the label."),
             (len(set(label.classes)) < len(label.classes), "label.classes", "names a class twice", "Remove one."),
+            (
+                any(safe_id(source) != source for source in label.sources),
+                "label.sources",
+                f"is {list(label.sources)}",
+                "Give names of folders in labels/, which begin with a letter or digit.",
+            ),
             (len(set(label.sources)) < len(label.sources), "label.sources", "names a source twice", "Remove one."),
             (list(label.cuts) != sorted(set(label.cuts)), "label.cuts", "does not rise", "Sort the cuts, each once."),
             (

@@ -59,7 +59,7 @@ class Lineage(msgspec.Struct, frozen=True):
     """From a release back to its rows: table versions, the query and its hash, the window, the trainer and the code.
 
     `parameters` are all that the trainer was given, its defaults too; `code_version` is edgeloop's version and a digest of its
-    source.
+    source. `label_sources` are the sources of labels that were preferred, the best first; not there if there were none.
     """
 
     training: int
@@ -77,6 +77,7 @@ class Lineage(msgspec.Struct, frozen=True):
     seed: int = 0
     validated_from: datetime | None = None
     validated_until: datetime | None = None
+    label_sources: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ReleaseManifest(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from edgeloop.config import LoopConfig
@@ -162,6 +163,7 @@ def _lineage(config: LoopConfig, rows: TrainingSet, number: int, code_version: s
         seed=config.training.seed,
         validated_from=_utc(rows.validation.ts[0]),
         validated_until=_utc(rows.validation.ts[-1]),
+        label_sources=rows.pinned.label_sources or UNSET,
     )
 
 

@@ -109,6 +109,7 @@ def show(
             "pinned",
             f"events version {lineage.events_version}, labels version {lineage.labels_version}, query {lineage.query_sha256[:12]}",
         ),
+        *([("labels preferred", f"of {', '.join(lineage.label_sources)}")] if lineage.label_sources else []),
         ("trainer", f"{lineage.trainer} {lineage.parameters}, seed {lineage.seed}, edgeloop {lineage.code_version}"),
         *((name, f"{value:.4f}") for name, value in manifest.metrics.items()),
         *((a.runtime, f"{a.length:,} bytes, {a.sha256[:12]}") for a in manifest.models),

@@ -17,6 +17,12 @@ from tests.site import LOOP
         ('"pump"', '"../pump"', r"loop\.name is '\.\./pump'.*letters"),
         ('["good", "bad"]', '["good"]', r"label\.classes has fewer than two"),
         ('column = "state"', 'column = "state"\ncuts = [1.0, 2.0]', r"label\.classes has 2 names for 3 classes"),
+        ('column = "state"', 'column = "state"\nsources = ["lab", "lab"]', r"label\.sources names a source twice"),
+        (
+            'column = "state"',
+            'column = "state"\nsources = ["labels/lab"]',
+            r"label\.sources is \['labels/lab'\].*folders",
+        ),
         ('["a", "b"]', '["a", "a!"]', r"would share the column 'f_a'"),
         ('["a", "b"]', '["a", "state"]', r"label\.column 'state' is a feature too"),
         ("min_rows = 50", 'min_rows = "many"', r"gate\.min_rows: expected `int`"),

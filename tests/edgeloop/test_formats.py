@@ -89,6 +89,14 @@ def test_a_manifest_from_before_memory_was_measured_keeps_its_digest() -> None:
     assert msgspec.json.encode(artefact, order="sorted") == b'{"length":9,"runtime":"onnx","sha256":"aa","target":"t"}'
 
 
+def test_a_lineage_from_before_sources_were_preferred_is_written_as_it_was() -> None:
+    moment = datetime(2024, 1, 1, tzinfo=UTC)
+    before = Lineage(1, 0, 0, "", "", 0, 0, moment, moment, "", {}, "")
+    assert b"label_sources" not in msgspec.json.encode(before)
+    after = msgspec.structs.replace(before, label_sources=("lab",))
+    assert msgspec.json.decode(msgspec.json.encode(after), type=Lineage) == after
+
+
 def rollout(**changes: object) -> RolloutDocument:
     stable, candidate = ReleaseRef("r1", 1, "a" * 64), ReleaseRef("r2", 2, "b" * 64)
     found = RolloutDocument(

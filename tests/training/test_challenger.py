@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -16,9 +17,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from assets.learning import train_next
-from edgeloop.config import Gate
+from edgeloop.config import Gate, parse_loop
 from edgeloop.errors import DataError
 from edgeloop.manifest import DOCUMENT_LIMIT, ReleaseManifest
+from ingest.tables import LABEL_ROWS
 from tests.site import LOOP, START, Site, fill_lake, make_site
 from training.boosting import DEFAULTS, BoostedTrees, round_thresholds, train
 from training.challenger import Champion, train_challenger
@@ -26,7 +28,7 @@ from training.evaluation import Metrics
 from training.gates import judge
 from training.paired import paired_comparison
 from training.parity import ParityProof, prove
-from training.rows import pin, read_rows
+from training.rows import Pin, pin, read_rows
 from training.sets import build_set
 
 GAS = Path(__file__).parents[2] / "examples/gas_turbine/gas_turbine.parquet"
@@ -186,6 +188,46 @@ def test_every_gate_can_fail_by_itself(tmp_path: Path) -> None:
     assert failed(Metrics(500, 0.8, 0.6, 0.5, good.by_device)) == ["no regression"]
     assert failed(Metrics(500, 0.8, 0.7, 0.5, {"d1": 0.8, "d2": 0.9})) == ["worst device"]
     assert failed(Metrics(500, 0.4, 0.7, 0.5, good.by_device)) == ["minimum", "no regression"]
+
+
+def tell(site: Site, source: str, label: str, known: float, ingested: float, ts: datetime = START) -> None:
+    """A label for the event of `d0`, of days `known` and `ingested`."""
+    row = {"device": "d0", "ts": ts, "label": label, "known_at": START + known * DAY, "source": source}
+    site.lake.append(
+        "labels", pa.Table.from_pylist([{**row, "ingested_at": START + ingested * DAY}], schema=LABEL_ROWS)
+    )
+
+
+def test_no_label_is_seen_before_it_was_taken_in_however_long_it_was_known(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    fill_lake(site, 48, devices=1)
+    before = pin(site.lake)
+    was, *_ = read_rows(site.lake, site.config, before, START + 3 * DAY).y
+    other = site.config.label.classes[1 - was]
+    tell(site, "lab", other, known=1, ingested=10)
+    for pinned, day, seen in ((before, 11, was), (pin(site.lake), 3, was), (pin(site.lake), 11, 1 - was)):
+        assert read_rows(site.lake, site.config, pinned, START + day * DAY).y[0] == seen
+
+
+def test_a_release_is_explained_by_the_precedence_that_it_was_trained_with(tmp_path: Path) -> None:
+    loop = LOOP.replace("[label]", '[label]\nsources = ["lab", "t"]')
+    site = make_site(tmp_path, loop)
+    fill_lake(site, 24 * 8)
+    was, *_ = read_rows(site.lake, site.config, pin(site.lake), START + 8 * DAY).y
+    other = site.config.label.classes[1 - was]
+    tell(site, "lab", other, known=1, ingested=1)
+    for weaker in ("t", "guess"):
+        tell(site, weaker, site.config.label.classes[was], known=2, ingested=2)
+    lineage = challenge(site, 8).manifest.lineage
+    assert lineage.label_sources == ("lab", "t")
+
+    today = dataclasses.replace(site, config=parse_loop(loop.replace('"lab", "t"', '"guess"')))
+    pinned = Pin(lineage.events_version, lineage.labels_version, lineage.label_sources)
+    for how, seen in ((pin(today.lake), was), (pinned, 1 - was)):
+        rows = read_rows(today.lake, today.config, how, START + 8 * DAY)
+        assert rows.y[0] == seen
+        rows = rows.take(rows.ts <= np.datetime64(lineage.trained_until.replace(tzinfo=None)))
+        assert (rows.sha256 == lineage.rows_sha256) == (how == pinned)
 
 
 def test_a_device_has_no_more_weight_than_its_share_of_rows(tmp_path: Path) -> None:
