@@ -258,6 +258,7 @@ owner = "" # an address, shown in Dagster
 column = {_toml(label)}
 classes = {_toml(classes)}
 # cuts = [10.0, 20.0] # turn a number into len(cuts) + 1 classes
+# sources = ["inspection", "operator"] # of several labels for one event the best source's counts; none: what was said last
 delay = "{delay}" # the truth comes this long after the event
 
 [features] # the model's inputs
