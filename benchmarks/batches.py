@@ -1,16 +1,12 @@
-"""Bytes an event against gzipped JSON lines of the same, and ingest against bare decoding of the same files."""
+"""Bytes an event against gzipped JSON lines of the same."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import tempfile
 import time
 from collections.abc import Sequence
-from datetime import timedelta
-from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -19,11 +15,8 @@ from edge_runtime.sealing import seal_batch
 from edge_runtime.settings import DeviceSettings
 from edge_runtime.spool import Event
 from edgeloop.schema import FeatureSchema
-from ingest.run import ingest
-from tests.ingest.batches import seal
-from tests.site import START, Site, make_site
+from tests.site import START
 
-BATCHES, ROWS = 300, 300
 SIZES = {300: 60, 3_000: 10, 100_000: 1}
 """Rows of a batch, and how many such batches."""
 
@@ -41,7 +34,7 @@ def json_lines(events: Sequence[Event], content: bytes, schema: FeatureSchema) -
     return "\n".join(map(json.dumps, lines)).encode()
 
 
-def sizes() -> None:
+def main() -> None:
     config, events = read_example()
     settings = DeviceSettings(1, config.name, "Dongsi", "memory://", config.schema(), config.device)
     print("bytes an event       batch   gzipped JSON lines   ratio   sealing, ms of CPU an event")
@@ -67,51 +60,6 @@ def where(events: Sequence[Event], settings: DeviceSettings) -> None:
     columns = {c.path_in_schema: c.total_compressed_size for c in map(group.column, range(group.num_columns))}
     found = ", ".join(f"{name} {size}" for name, size in columns.items())
     print(f"of {len(content)} bytes of {len(events)} rows: {found}, the rest {len(content) - sum(columns.values())}")
-
-
-def rows(first: int, draw: np.random.Generator) -> list[Event]:
-    """Readings as a sensor gives them: slow, with few decimals."""
-    start = int(START.timestamp()) * 1_000_000
-    walk = np.cumsum(draw.normal(scale=0.1, size=(ROWS, 4)), axis=0).round(2)
-    confidence = draw.random(ROWS)
-    return [
-        Event(
-            first + i,
-            start + (first + i) * 1_000_000,
-            "f" * 64,
-            "good",
-            float(confidence[i]),
-            8.5,
-            [float(v) for v in walk[i]],
-        )
-        for i in range(ROWS)
-    ]
-
-
-def decode(site: Site) -> float:
-    """Seconds to read and decode every waiting batch, and nothing else."""
-    began = time.perf_counter()
-    tables = [
-        pq.read_table(pa.BufferReader(site.store.read(e.path))) for e in site.store.list(site.config.layout.inbox)
-    ]
-    assert sum(t.num_rows for t in tables) == BATCHES * ROWS
-    return time.perf_counter() - began
-
-
-def main() -> None:
-    sizes()
-    draw = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as name:
-        site = make_site(Path(name))
-        lake = site.lake  # the centre's imports are none of ingest's seconds
-        for i in range(BATCHES):
-            site.store.create(*seal(site, rows(1 + i * ROWS, draw)))
-        floor = decode(site)
-        began = time.perf_counter()
-        report = ingest(site.store, lake, site.config, START + timedelta(days=9))
-        ours = time.perf_counter() - began
-        assert report.rows == BATCHES * ROWS
-    print(f"{BATCHES} batches of {ROWS}: decode {floor:.2f} s, ingest {ours:.2f} s, ratio {ours / floor:.2f}")
 
 
 if __name__ == "__main__":
