@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -160,7 +161,7 @@ class Backtest(_Section, frozen=True, kw_only=True):
     faults: Faults = Faults()
 
 
-class LoopConfig(_Section, frozen=True, kw_only=True):
+class LoopConfig(_Section, frozen=True, kw_only=True, dict=True):
     """A whole `loop.toml`."""
 
     version: int
@@ -186,6 +187,10 @@ class LoopConfig(_Section, frozen=True, kw_only=True):
 
     def schema(self) -> FeatureSchema:
         """The features in the order of the model's inputs. Raises `ConfigError` if there is none, or one contradicts itself."""
+        return self._schema
+
+    @cached_property
+    def _schema(self) -> FeatureSchema:
         spec = self.features
         from_time = [kind for kind in FROM_TIME if kind in spec.from_time]
         return FeatureSchema(
