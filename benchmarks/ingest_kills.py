@@ -1,4 +1,4 @@
-"""Ingest killed with -9 again and again on a real MinIO, while devices go on writing; then the books: every event once."""
+"""Ingest killed with -9 again and again on a real MinIO, two at a time, while devices go on writing; then the books: every event once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Protocol
 from unittest.mock import patch
 
-import ingest.committing as ingest_module
 from edge_runtime.device import Device
 from edgeloop.clock import system_clock
 from edgeloop.config import parse_loop
@@ -28,7 +27,9 @@ from edgeloop.errors import AlreadyExists, NotFound
 from edgeloop.lake import Lake
 from edgeloop.store import Store, open_store
 from examples.minio import BUCKET, running
-from ingest.plan import latest_plan
+from ingest import committing
+from ingest.lanes import WHOLE, Lane
+from ingest.plan import list_plans
 from ingest.run import ingest
 from tests.site import LOOP, make_site, readings
 
@@ -43,6 +44,9 @@ STAGES = ("check", "read", "plan", "commit", "quarantine", "delete", "done")
 
 PATIENCE = 10.0
 """Seconds for an ingest to come to where it is to be killed; there may be nothing to put into quarantine."""
+
+LANES = (WHOLE, Lane(0, 2), Lane(1, 2))
+"""What an ingest takes: all of it, or half. Two run at a time, and nobody has told them to agree."""
 
 WITHIN = 0.02
 """Seconds after it came there at the most: within the call, or behind it."""
@@ -102,20 +106,34 @@ def campaign(directory: Path, kills: int, seed: int = 0) -> Findings:
 
 
 def _kill(kills: int, draw: random.Random) -> Findings:
-    found, processes, store = Findings(), _processes(), open_store(STORE)
+    found, store = Findings(), open_store(STORE)
+    beside = _Victim(draw.choice(LANES))
     for _ in range(kills):
-        stage = processes.RawValue("i", 0)
-        process = processes.Process(target=take_in, args=(stage,), daemon=True)
-        process.start()
-        _wait(stage, draw.randrange(len(STAGES)))
+        victim, beside = beside, _Victim(draw.choice(LANES))  # one begins while the other is at work, often in its lane
+        _wait(victim.stage, draw.randrange(len(STAGES)))
         time.sleep(draw.uniform(0, WITHIN))
-        assert process.is_alive(), "an ingest ended by itself"
-        process.kill()
-        process.join()
+        found.fell[victim.kill()] += 1
         found.kills += 1
-        found.fell[STAGES[stage.value]] += 1
-        found.unfinished += latest_plan(store, CONFIG.layout)[1] is not None
+        found.unfinished += bool(list_plans(store, CONFIG.layout).unfinished)
+    beside.kill()
     return found
+
+
+class _Victim:
+    """An ingest without an end, in a process of its own."""
+
+    def __init__(self, lane: Lane) -> None:
+        processes = _processes()
+        self.stage = processes.RawValue("i", 0)
+        self._process = processes.Process(target=take_in, args=(lane, self.stage), daemon=True)
+        self._process.start()
+
+    def kill(self) -> str:
+        """kill -9; where it was."""
+        assert self._process.is_alive(), "an ingest ended by itself"
+        self._process.kill()
+        self._process.join()
+        return STAGES[self.stage.value]
 
 
 def _wait(stage: Stage, wanted: int) -> None:
@@ -124,21 +142,21 @@ def _wait(stage: Stage, wanted: int) -> None:
         time.sleep(0.0005)
 
 
-def take_in(stage: Stage) -> None:
+def take_in(lane: Lane, stage: Stage) -> None:
     """Ingest without a pause, and say where it is, as long as it is let."""
     _mark(stage)
     store = open_store(STORE)
     lake = Lake(store, CONFIG.layout)
     while True:
-        ingest(store, lake, CONFIG, system_clock())
+        ingest(store, lake, CONFIG, system_clock(), lane)
 
 
 def _mark(stage: Stage) -> None:
-    calls = {"read": "read", "copy": "quarantine", "replace": "quarantine", "delete": "delete"}
+    calls = {"read": "read", "copy": "quarantine", "replace": "quarantine", "delete_all": "delete"}
     for name, where in calls.items():
         _tell(stage, Store, name, lambda *_, where=where: where)
     _tell(stage, Store, "create", lambda _, path, __: "done" if path.endswith(".done") else "plan")
-    _tell(stage, ingest_module, "write_deltalake", lambda *_: "commit")
+    _tell(stage, committing, "write_deltalake", lambda *_: "commit")
 
 
 def _tell(stage: Stage, owner: Any, name: str, where: Callable[..., str]) -> None:
