@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import msgspec
 import pyarrow as pa
-from deltalake import WriterProperties, write_deltalake
+from deltalake import DeltaTable, WriterProperties, write_deltalake
 
 from edgeloop.errors import StoreError
 from edgeloop.lake import Lake, open_duckdb, own_errors
@@ -35,6 +35,9 @@ TARGET = 2 * LARGE
 """Bytes at which a new file is begun, and that are sorted at a time: in about a gigabyte of memory."""
 
 MANY = 8
+
+ASIDE = "compacted"
+"""The folder of a table that its joined files are in."""
 
 ROW_GROUP = 100_000
 """Rows that are ruled out, or read, together."""
@@ -85,23 +88,28 @@ def _cut(files: Iterable[TableFile]) -> list[list[TableFile]]:
     return runs
 
 
-def compact(store: Store, layout: Layout, table: str, now: datetime) -> Compacted:
-    """Join small files of `table`. Rows that come meanwhile are no hindrance.
+def due(table: DeltaTable, now: datetime) -> list[list[TableFile]]:
+    """What `compact` joins of a table."""
+    return choose(table_files(table), f"{now:%Y-%m}")
+
+
+def compact(store: Store, layout: Layout, name: str, now: datetime) -> Compacted:
+    """Join small files of a table. Rows that come meanwhile are no hindrance.
 
     Raises:
-        Overtaken: a delete or another compaction took some of the files; nothing was changed.
+        Overtaken: a delete or another compaction took some of the files; those that had not been joined by then are as they were.
     """
-    handle, done = Lake(store, layout).table(table), Compacted()
-    if handle is None:
-        return done
-    for chosen in choose(table_files(handle), f"{now:%Y-%m}"):
-        new = _write_aside(store, layout, table, handle.version(), chosen)
-        rearrange(store, layout, table, handle.version(), chosen, new, now)
-        done += Compacted(len(chosen), len(new))
+    table, done = Lake(store, layout).table(name), Compacted()
+    assert table is not None, f"{name} has not been written yet"
+    version = table.version()
+    for files in due(table, now):
+        new = _write_aside(store, layout, name, version, files)
+        rearrange(store, layout, name, version, files, new, now)
+        done += Compacted(len(files), len(new))
     if done.before:
-        with own_errors(table):
-            handle.update_incremental()
-            handle.create_checkpoint()
+        with own_errors(name):
+            table.update_incremental()
+            table.create_checkpoint()
     return done
 
 
@@ -109,7 +117,7 @@ def _write_aside(
     store: Store, layout: Layout, table: str, version: int, files: list[TableFile]
 ) -> list[dict[str, Any]]:
     """Write the rows of `files`, sorted; the `add` actions of the new files."""
-    folder = f"compacted/{uuid4()}"
+    folder = f"{ASIDE}/{uuid4()}"
     lake = Lake(store, layout)
     uri, options = lake.location(f"{table}/{folder}")
     rows = lake.part(table, version, {file.place for file in files})

@@ -63,8 +63,8 @@ def data_files(store: Store, layout: Layout, table: str) -> list[Entry]:
 
 
 def _newest_at(lake: Lake, table: str, newest: int, time: datetime) -> int:
-    """The version that was the newest at `time`; -1 if that was before the first."""
-    low, high = -1, newest
+    """The version that was the newest at `time`; the first, if there was none yet."""
+    low, high = 0, newest
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if _made(lake, table, middle) <= time else (low, middle - 1)

@@ -17,12 +17,13 @@ from assets.centre import Centre, asset_prefix
 from assets.delivery import delivery_assets
 from assets.intake import intake_assets
 from assets.learning import learning_assets
+from assets.upkeep import upkeep_assets
 from edgeloop.config import LoopConfig, read_loop
 from edgeloop.errors import ConfigError
 from edgeloop.store import open_store
 from fleet.keys import Keys
-from pipelines.jobs import aggregates_job, intake_job, maintenance_job, retraining_job
-from pipelines.schedules import aggregates_schedule, retraining_schedule, timestamp_schedule
+from pipelines.jobs import aggregates_job, intake_job, maintenance_job, retraining_job, upkeep_job
+from pipelines.schedules import aggregates_schedule, retraining_schedule, timestamp_schedule, upkeep_schedule
 from pipelines.sensors import inbox_sensor
 
 
@@ -39,12 +40,17 @@ def build(configs: Sequence[LoopConfig], centre: Centre) -> dg.Definitions:
             remedy="Rename one of them.",
         )
     return dg.Definitions(
-        assets=[a for c in configs for a in (*intake_assets(c), *learning_assets(c), *delivery_assets(c))],
+        assets=[
+            a for c in configs for a in (*intake_assets(c), *learning_assets(c), *delivery_assets(c), *upkeep_assets(c))
+        ],
         jobs=[
-            *(job for c in configs for job in (intake_job(c), aggregates_job(c), retraining_job(c))),
+            *(job for c in configs for job in (intake_job(c), aggregates_job(c), upkeep_job(c), retraining_job(c))),
             maintenance_job,
         ],
-        schedules=[*(s for c in configs for s in (aggregates_schedule(c), retraining_schedule(c))), timestamp_schedule],
+        schedules=[
+            *(s for c in configs for s in (aggregates_schedule(c), upkeep_schedule(c), retraining_schedule(c))),
+            timestamp_schedule,
+        ],
         sensors=[inbox_sensor(c) for c in configs],
         resources={"centre": centre},
         executor=dg.in_process_executor,

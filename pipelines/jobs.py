@@ -1,4 +1,4 @@
-"""The jobs: intake (whenever something waits), aggregates (by the hour), retraining, and the upkeep of signatures."""
+"""The jobs: intake (whenever something waits), aggregates (by the hour), retraining, the upkeep of the lake and of signatures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 INTAKE = ("events", "batches", "labels", "rollout")
-AGGREGATES = ("device_hourly", "feature_hourly", "completeness", "drift", "fleet")
+AGGREGATES = ("device_hourly", "feature_hourly", "completeness", "drift", "fleet", "lake_health")
+UPKEEP = ("lake_upkeep", "lake_health")
 RETRAINING = ("training_set", "challenger", "validation", "release", "rollout", "fleet")
 
 
@@ -25,12 +26,19 @@ def intake_job(config: LoopConfig) -> UnresolvedAssetJobDefinition:
 
 def aggregates_job(config: LoopConfig) -> UnresolvedAssetJobDefinition:
     """Aggregate, measure drift, draw up the books."""
-    return _job(config, "aggregates", AGGREGATES, "Aggregates, drift, completeness, and the fleet as it is.")
+    return _job(
+        config, "aggregates", AGGREGATES, "Aggregates, drift, completeness, and the fleet and the lake as they are."
+    )
 
 
 def retraining_job(config: LoopConfig) -> UnresolvedAssetJobDefinition:
     """Train a challenger, judge it, publish it if it passed, begin its rollout."""
     return _job(config, "retraining", RETRAINING, "Train, judge, publish, begin to roll out.")
+
+
+def upkeep_job(config: LoopConfig) -> UnresolvedAssetJobDefinition:
+    """Compact and vacuum the lake."""
+    return _job(config, "upkeep", UPKEEP, "Join the lake's small files, and remove what nobody needs any more.")
 
 
 def job_name(config: LoopConfig, name: str) -> str:

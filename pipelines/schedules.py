@@ -32,6 +32,17 @@ def aggregates_schedule(config: LoopConfig) -> dg.ScheduleDefinition:
     )
 
 
+def upkeep_schedule(config: LoopConfig) -> dg.ScheduleDefinition:
+    """The upkeep of the lake, every night."""
+    return dg.ScheduleDefinition(
+        name=f"{job_name(config, 'upkeep')}_nightly",
+        job_name=job_name(config, "upkeep"),
+        cron_schedule="40 1 * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Every night before the retraining, which reads all that came.",
+    )
+
+
 def retraining_schedule(config: LoopConfig) -> dg.ScheduleDefinition:
     """Retraining once `training.every` has passed since the last one; asked every night, for cron cannot say `every 91 days`."""
 

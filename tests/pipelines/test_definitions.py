@@ -22,15 +22,16 @@ def test_the_assets_of_a_loop_and_what_runs_them(tmp_path: Path) -> None:
     assert names == {
         "events", "batches", "labels", "device_hourly", "feature_hourly", "completeness", "drift",
         "training_set", "challenger", "validation", "release", "rollout", "fleet",
+        "lake_upkeep", "lake_health",
     }  # fmt: skip
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
-        assert node.group_name in {"intake", "aggregates", "training", "delivery"}
+        assert node.group_name in {"intake", "aggregates", "training", "delivery", "lake"}
         assert node.description
     repository = definitions.get_repository_def()
     assert {s.name for s in repository.sensor_defs} == {"pump_inbox_sensor"}
-    assert len(repository.schedule_defs) == 3
-    assert {"pump_intake", "pump_aggregates", "pump_retraining", "signatures"} <= {
+    assert len(repository.schedule_defs) == 4
+    assert {"pump_intake", "pump_aggregates", "pump_upkeep", "pump_retraining", "signatures"} <= {
         j.name for j in repository.get_all_jobs()
     }
 
