@@ -1,0 +1,121 @@
+"""Rows of a table that go for good: deleted, and with them every version of the table that had them.
+
+A delete leaves the rows in the files of older versions, and the least and greatest values of each file in the log. Rules:
+1. *Delete*: a commit without the rows. It says in an application transaction that there is something to drop.
+2. *Begin anew*: a commit that changes nothing, and a checkpoint of it. Nobody needs what is before that to read what is after it.
+3. *Drop*: the files that only versions before it had, then the log of those, the newest first: as long as any of it is there, the
+   oldest is, and says that this was interrupted.
+4. Every step can be repeated. What others write meanwhile is no file of an older version, and stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError
+
+from edgeloop.commits import decode_commit
+from edgeloop.errors import StoreError
+from edgeloop.lake import Lake, own_errors
+from edgeloop.layout import Layout
+from edgeloop.store import Store
+
+APPLICATION = "erasure"
+"""The oldest version that may be left, as an application transaction."""
+
+ATTEMPTS = 8
+"""How often a delete is begun again because somebody else's commit came between."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """The first version that there still is, and how many data files and versions before it went."""
+
+    first: int
+    files: int
+    versions: int
+
+
+def delete_rows(lake: Lake, name: str, predicate: str, marks: Iterable[Transaction] = ()) -> int:
+    """Delete the rows for which `predicate`, SQL of DataFusion, is true; how many. Older versions have them until `drop_history`.
+
+    Args:
+        marks: application transactions of the same commit; there is none if there is no such row.
+
+    Raises:
+        StoreError: the store failed, or others kept on writing to the table; do it again.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        if (table := lake.table(name)) is None:
+            return 0
+        commit = CommitProperties(app_transactions=[Transaction(APPLICATION, table.version() + 1), *marks])
+        try:
+            with own_errors(name):
+                return int(table.delete(predicate, commit_properties=commit)["num_deleted_rows"])
+        except StoreError as error:
+            if not isinstance(error.__cause__, CommitFailedError) or attempt == ATTEMPTS:
+                raise
+    return 0
+
+
+def is_unfinished(store: Store, lake: Lake, layout: Layout, name: str) -> bool:
+    """Whether rows were deleted, and there are versions of before yet."""
+    table = lake.table(name)
+    wanted = table.transaction_version(APPLICATION) if table else None
+    return wanted is not None and min(_log(store, layout, name).values()) < wanted
+
+
+def drop_history(store: Store, lake: Lake, layout: Layout, name: str) -> Dropped:
+    """Remove every version but the newest, and the files that only they had. May be repeated. Raises `StoreError`."""
+    table = _begin_anew(lake, name)
+    first = table.version()
+    old = {path: version for path, version in _log(store, layout, name).items() if version < first}
+    kept = {_file_name(uri) for uri in table.file_uris()}
+    files = {path for entry, version in old.items() for path in _data_files(store, entry, version)}
+    gone = sorted(path for path in files if _file_name(path) not in kept)
+    for path in gone:
+        store.delete(f"{layout.lake(name)}/{path}")
+    for path in sorted(old, reverse=True):
+        store.delete(path)
+    return Dropped(first, len(gone), len(set(old.values())))
+
+
+def _begin_anew(lake: Lake, name: str) -> DeltaTable:
+    """The table at a version that changed nothing, with a checkpoint of it."""
+    before = lake.table(name)
+    assert before is not None, f"{name} has not been written yet"
+    with own_errors(name):
+        before.create_write_transaction([], "append", before.schema(), before.metadata().partition_columns)
+    table = lake.table(name)  # a handle does not see its own commit
+    assert table is not None
+    with own_errors(name):
+        table.create_checkpoint()
+    return table
+
+
+def _log(store: Store, layout: Layout, name: str) -> dict[str, int]:
+    """The paths of a table's commits and checkpoints, each with its version (Delta transaction log protocol, “Delta Log Entries”)."""
+    found = {}
+    for entry in store.list(f"{layout.lake(name)}/_delta_log"):
+        version = entry.path.rpartition("/")[2][:20]
+        if version.isdigit() and len(version) == 20:
+            found[entry.path] = int(version)
+    return found
+
+
+def _data_files(store: Store, path: str, version: int) -> Iterator[str]:
+    """The data files that a commit or a checkpoint adds, as paths in the table's folder."""
+    if path.endswith(".checkpoint.parquet"):
+        added = pq.ParquetFile(pa.BufferReader(store.read(path))).read(columns=["add.path"])["add"].to_pylist()
+        yield from (unquote(file["path"]) for file in added if file and file["path"])
+    elif path.endswith(".json"):
+        yield from (file.path for file in decode_commit(version, store.read(path)).added)
+
+
+def _file_name(uri: str) -> str:
+    return uri.rpartition("/")[2]  # with a UUID in it
