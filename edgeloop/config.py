@@ -76,12 +76,14 @@ class Features(_Section, frozen=True, kw_only=True):
 
 
 class Privacy(_Section, frozen=True, kw_only=True):
-    """`[privacy]`: what does not leave a device, or less exactly. `ship` is `events` or `aggregates`."""
+    """`[privacy]`: what does not leave a device, or less exactly, and for how long the lake keeps rows; None for ever. `ship` is
+    `events` or `aggregates`."""
 
     ship: str = EVENTS
     min_events: Positive = 10
     drop: tuple[str, ...] = ()
     round: dict[str, float] = {}
+    retention: Duration | None = None
 
 
 class DeviceSection(_Section, frozen=True, kw_only=True):
@@ -315,6 +317,12 @@ def _mistakes(config: LoopConfig) -> list[tuple[str, str, str]]:
     )
     ship = config.privacy.ship
     check(ship in (EVENTS, AGGREGATES), "privacy.ship", f"is {ship!r}", "Use 'events' or 'aggregates'.")
+    check(
+        config.privacy.retention is None or config.privacy.retention >= Duration(days=1),
+        "privacy.retention",
+        f"is {config.privacy.retention}",
+        "Keep rows for a day at least, such as '365d', or leave it out, for ever.",
+    )
     waves = config.rollout.waves
     rising = bool(waves) and list(waves) == sorted(set(waves)) and waves[0] > 0 and waves[-1] == 10000
     check(

@@ -33,6 +33,10 @@ class DataError(EdgeloopError):
     exit_code = 3
 
 
+class VersionGone(DataError):
+    """A version of a table is not kept any more: rows that it had were deleted for good."""
+
+
 class StoreError(EdgeloopError):
     """The object store failed or could not be reached; trying again may help."""
 

@@ -25,7 +25,7 @@ from pyarrow import fs
 
 from edgeloop.commits import Commit, brought, decode_commit
 from edgeloop.config import LoopConfig
-from edgeloop.errors import NotFound, StoreError
+from edgeloop.errors import NotFound, StoreError, VersionGone
 from edgeloop.layout import Layout
 from edgeloop.store import CONNECT, DEADLINE, Store, s3_settings
 from edgeloop.truth import add_truth
@@ -61,13 +61,18 @@ class Lake:
         return tuple(sorted(path.rpartition("/")[2] for path in folders))
 
     def table(self, name: str, version: int | None = None) -> DeltaTable | None:
-        """The table, at `version` if given; None if it has not been written yet."""
+        """The table, at `version` if given; None if it has not been written yet. Raises `VersionGone`."""
         uri, options = self.location(name)
         with own_errors(name):
             try:
                 return DeltaTable(uri, version=version, storage_options=options or None)
-            except TableNotFoundError:
-                return None
+            except TableNotFoundError as error:
+                if version is None or not DeltaTable.is_deltatable(uri, options or None):
+                    return None
+                raise VersionGone(
+                    f"version {version} of {name} is not kept any more: rows of it were deleted for good, by retention or a forgetting.",
+                    remedy="The newest version has all others.",
+                ) from error
 
     def version(self, name: str) -> int:
         """The newest version of the table, -1 if it has not been written yet."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -61,6 +62,11 @@ def delete_rows(lake: Lake, name: str, predicate: str, marks: Iterable[Transacti
             if not isinstance(error.__cause__, CommitFailedError) or attempt == ATTEMPTS:
                 raise
     return 0
+
+
+def moment(time: datetime) -> str:
+    """A time as such a predicate has it."""
+    return f"""arrow_cast('{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}', 'Timestamp(Microsecond, Some("UTC"))')"""
 
 
 def is_unfinished(store: Store, lake: Lake, layout: Layout, name: str) -> bool:

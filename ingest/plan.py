@@ -16,7 +16,7 @@ from datetime import datetime
 
 import msgspec
 
-from edgeloop.errors import AlreadyExists
+from edgeloop.errors import AlreadyExists, NotFound
 from edgeloop.layout import Layout
 from edgeloop.manifest import decode_document
 from edgeloop.sketches import EVENTS
@@ -122,3 +122,19 @@ def write_done(store: Store, layout: Layout, number: int) -> None:
     """Mark plan `number` as finished: nobody looks at it again."""
     with contextlib.suppress(AlreadyExists):
         store.create(layout.plan_done(number), b"")
+
+
+def empty_plans(store: Store, layout: Layout, until: datetime | None = None) -> int:
+    """Take out of plans that are finished, and were made until then, what they are about; of how many. Their numbers stay taken."""
+    plans = list_plans(store, layout)
+    numbers = range(max(1, plans.newest - KEPT + 1), plans.newest + 1)
+    emptied = 0
+    for number in (n for n in numbers if n not in plans.unfinished):
+        with contextlib.suppress(NotFound):
+            plan = decode_plan(store.read(layout.plan(number)))
+            if plan.paths and (until is None or plan.created < until):
+                blank = Plan(plan.version, plan.number, plan.loop, plan.created, lane=plan.lane)
+                store.replace(layout.plan(number), blank.encode())
+                emptied += 1
+    store.delete_all(plans.old)
+    return emptied

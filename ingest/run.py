@@ -82,6 +82,14 @@ def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime, lane: La
     )
 
 
+def settle(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> None:
+    """Carry out what is planned, for whatever lane, and take the next number for a plan of nothing. An ingest that is judging files
+    meanwhile comes too late with its plan, and judges again: what is committed from now on was judged from now on. Raises as `ingest`."""
+    intake = _Intake(store, lake, config, now, WHOLE)
+    while not intake.pass_number():
+        pass
+
+
 class _Intake:
     """One ingest of a lane. `recovered` says that there was a plan which was not finished."""
 
@@ -120,6 +128,15 @@ class _Intake:
                 return None
             if self._create(plan):
                 return plan
+
+    def pass_number(self) -> bool:
+        """Take the next number for nothing; False if others were first."""
+        newest, _ = self.recover()
+        blank = Plan(PLAN_VERSION, newest + 1, self._config.name, self._now, lane=self._lane.number)
+        if not self._create(blank):
+            return False
+        write_done(self._store, self._config.layout, blank.number)
+        return True
 
     def _create(self, plan: Plan) -> bool:
         path = self._config.layout.plan(plan.number)

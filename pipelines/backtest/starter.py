@@ -296,6 +296,7 @@ crash_limit = 3 # starts on probation before it is put back
 # round = {{ temperature = 0.5 }} # to the nearest multiple, for the model too
 ship = "events" # "aggregates": counts and sketches by the hour instead; then there is nothing to train on
 min_events = 10 # in that case, hours with fewer are joined
+# retention = "365d" # rows in the lake that are older go, for good
 
 [training]
 trainer = "lightgbm"

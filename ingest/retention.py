@@ -1,0 +1,82 @@
+"""Retention: rows that are older than a loop keeps them go for good, from every version of the lake, whoever pinned one.
+
+`batches`, the hourly tables and `decisions` stay: they count, and hold no row of anybody. Files in quarantine go when they are as old, and
+what plans say, for that is which device sent what.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from deltalake import Transaction
+
+from edgeloop.clock import EPOCH_0
+from edgeloop.config import LoopConfig
+from edgeloop.lake import Lake
+from edgeloop.layout import Layout
+from edgeloop.store import Store
+from ingest.erasure import delete_rows, drop_history, is_unfinished, moment
+from ingest.plan import empty_plans
+from ingest.quarantine import list_held, release
+from ingest.run import settle
+
+APPLICATION = "retention"
+"""How many days from 1970 on a table has no rows of any more, as an application transaction."""
+
+AGED = {"events": "ts", "sketches": "until", "labels": "ts"}
+"""By which column the rows of a table are how old."""
+
+
+@dataclass(frozen=True)
+class Retained:
+    """What a retention did: rows that went, by table, and files in quarantine; plans that were emptied. Rows from `since` on were kept."""
+
+    since: datetime
+    rows: dict[str, int]
+    quarantined: int
+    plans: int
+
+
+def retain(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> Retained | None:
+    """Remove what is older than `privacy.retention`; None if the loop keeps all for ever. May be repeated.
+
+    Raises:
+        StoreError: the store failed, or others kept on writing; do it again.
+    """
+    if config.privacy.retention is None:
+        return None
+    since = kept_from(now, config.privacy.retention)
+    tables = {name: column for name, column in AGED.items() if lake.table(name) is not None}
+    settle(store, lake, config, now)
+    rows = {name: _age(store, lake, config.layout, name, column, since) for name, column in tables.items()}
+    return Retained(since, rows, _drop_held(store, config.layout, since), empty_plans(store, config.layout, since))
+
+
+def kept_from(now: datetime, retention: timedelta) -> datetime:
+    """The midnight, UTC, from which on rows are kept: each for at least `retention`, and for less than a day more."""
+    return EPOCH_0 + timedelta(days=(now - retention - EPOCH_0).days)
+
+
+def kept_since(lake: Lake) -> datetime | None:
+    """From when on the lake has events; None if retention never took any."""
+    tables = (lake.table(name) for name in ("events", "sketches"))
+    days = max((table.transaction_version(APPLICATION) or 0 for table in tables if table), default=0)
+    return EPOCH_0 + timedelta(days=days) if days else None
+
+
+def _age(store: Store, lake: Lake, layout: Layout, name: str, column: str, since: datetime) -> int:
+    table = lake.table(name)
+    assert table is not None
+    days = max((since - EPOCH_0).days, table.transaction_version(APPLICATION) or 0)
+    rows = delete_rows(lake, name, f'"{column}" < {moment(since)}', [Transaction(APPLICATION, days)])
+    if is_unfinished(store, lake, layout, name):
+        drop_history(store, lake, layout, name)
+    return rows
+
+
+def _drop_held(store: Store, layout: Layout, since: datetime) -> int:
+    old = [held for held in list_held(store, layout) if held.since < since]
+    for held in old:
+        release(store, layout, held)
+    return len(old)
