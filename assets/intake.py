@@ -61,7 +61,12 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
         )
         yield dg.MaterializeResult(
             asset_key=[prefix, "batches"],
-            metadata={"accepted": report.batches, "duplicates": report.duplicates, "rejected": report.rejected},
+            metadata={
+                "accepted": report.batches,
+                "duplicates": report.duplicates,
+                "rejected": report.rejected,
+                "of forgotten devices": report.refused,
+            },
         )
         yield dg.MaterializeResult(
             asset_key=[prefix, "labels"],

@@ -143,6 +143,24 @@ class Layout:
         return f"{self.plans}/{number:09d}.done"
 
     @property
+    def forgetting(self) -> str:
+        """Requests to forget somebody while they are under way; they say whom."""
+        return f"{self.root}/forgetting"
+
+    @property
+    def forgotten(self) -> str:
+        """What was forgotten, without a name."""
+        return f"{self.root}/forgotten"
+
+    @property
+    def readmitted(self) -> str:
+        """Since when devices that were forgotten are some of the loop again."""
+        return f"{self.root}/readmitted"
+
+    def readmission(self, device: str) -> str:
+        return f"{self.readmitted}/{check_id('device id', device)}.json"
+
+    @property
     def trainings(self) -> str:
         return f"{self.root}/trainings"
 

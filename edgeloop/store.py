@@ -229,6 +229,12 @@ class Store:
         for path in paths:
             self.delete(path)
 
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder that nothing is in: a directory has such, whose names stay behind what was in them."""
+        if self.directory is not None:
+            with contextlib.suppress(OSError):
+                (self.directory / path).rmdir()
+
     def table_location(self, path: str) -> tuple[str, dict[str, str]]:
         """Where the Delta table at `path` is for `deltalake`: its URI and storage options.
 

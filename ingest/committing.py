@@ -20,27 +20,31 @@ from edgeloop.store import Store
 from ingest.check import MAX_BYTES, check_labels, read_aggregates, read_batch
 from ingest.lanes import application
 from ingest.plan import AcceptedBatch, Plan
+from ingest.refusing import without_forgotten
 from ingest.tables import BATCHES, LABEL_ROWS, SKETCHES
+from ingest.tombstones import Tombstones, read_tombstones
 
 LOST = "it was gone from the store, or changed, after it was planned and before it was committed"
 
 
 def commit(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> set[str]:
-    """Append what the plan accepts, and its verdicts; the digests of the batches that are in the lake then. May be repeated.
+    """Append what the plan accepts, but for what was forgotten, and its verdicts; the digests of the batches that are done with
+    then: all of them is in the lake that is to be. May be repeated.
 
     Raises:
         StoreError: the store failed; do it again.
     """
     taken = set[str]()
+    tombstones = read_tombstones(store, config.layout)
     if plan.batches:  # whatever kind comes first: its columns are those that the loop has to keep
         lake.ensure("events", lake_schema(config.schema()), ["month"])
     for kind in _kinds(config):
         if batches := [batch for batch in plan.batches if batch.kind == kind.name]:
-            taken |= _append_batches(store, lake, plan, kind, batches)
+            taken |= _append_batches(store, lake, plan, kind, batches, tombstones)
     if plan.batches or plan.rejected:
         _append_once(lake, "batches", BATCHES, plan, lambda: _batch_rows(config, plan, taken))
     if plan.labels:
-        _append_once(lake, "labels", LABEL_ROWS, plan, lambda: _label_rows(store, config, plan))
+        _append_once(lake, "labels", LABEL_ROWS, plan, lambda: _label_rows(store, config, plan, tombstones))
     return taken
 
 
@@ -62,10 +66,19 @@ def _kinds(config: LoopConfig) -> tuple[_Kind, ...]:
     )
 
 
-def _append_batches(store: Store, lake: Lake, plan: Plan, kind: _Kind, batches: Sequence[AcceptedBatch]) -> set[str]:
+def _append_batches(
+    store: Store, lake: Lake, plan: Plan, kind: _Kind, batches: Sequence[AcceptedBatch], tombstones: Tombstones
+) -> set[str]:
     """Append the rows of `batches`, once; the digests of those that are in the table then."""
-    rows = _append_once(lake, kind.table, kind.schema, plan, lambda: _rows(store, plan, kind, batches), ["month"])
-    return _taken(lake, plan, kind.table) if rows is None else set(rows["batch"].unique().to_pylist())
+    taken = set[str]()  # also those of which nothing is left because it was forgotten: they are not missing
+
+    def rows() -> pa.Table:
+        found = _rows(store, plan, kind, batches)
+        taken.update(found["batch"].unique().to_pylist())
+        return without_forgotten(found, tombstones)
+
+    appended = _append_once(lake, kind.table, kind.schema, plan, rows, ["month"])
+    return _taken(lake, plan, kind.table) if appended is None else taken
 
 
 def _append_once(
@@ -144,7 +157,7 @@ def _taken(lake: Lake, plan: Plan, table: str) -> set[str]:
     return {batch for (batch,) in rows.fetchall()}
 
 
-def _label_rows(store: Store, config: LoopConfig, plan: Plan) -> pa.Table:
+def _label_rows(store: Store, config: LoopConfig, plan: Plan, tombstones: Tombstones) -> pa.Table:
     parts = [LABEL_ROWS.empty_table()]
     for file in plan.labels:
         content = _read_planned(store, file.path, file.sha256)
@@ -154,4 +167,4 @@ def _label_rows(store: Store, config: LoopConfig, plan: Plan) -> pa.Table:
         rows = rows.append_column("source", pa.repeat(file.source, rows.num_rows))
         rows = rows.append_column("ingested_at", pa.repeat(pa.scalar(plan.created, TIME), rows.num_rows))
         parts.append(rows.cast(LABEL_ROWS))
-    return pa.concat_tables(parts)
+    return without_forgotten(pa.concat_tables(parts), tombstones)

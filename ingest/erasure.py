@@ -10,9 +10,10 @@ A delete leaves the rows in the files of older versions, and the least and great
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -51,17 +52,35 @@ def delete_rows(lake: Lake, name: str, predicate: str, marks: Iterable[Transacti
     Raises:
         StoreError: the store failed, or others kept on writing to the table; do it again.
     """
+    return int(
+        _change(lake, name, marks, lambda table, commit: table.delete(predicate, commit_properties=commit)).get(
+            "num_deleted_rows", 0
+        )
+    )
+
+
+def replace_text(lake: Lake, name: str, columns: Iterable[str], pattern: str, by: str) -> None:
+    """Replace what matches `pattern`, a regular expression of Rust's, in columns of text. Raises as `delete_rows`."""
+    updates = {c: f"regexp_replace(\"{c}\", '{pattern}', '{by}', 'g')" for c in columns}
+    where = " OR ".join(f"regexp_like(\"{c}\", '{pattern}')" for c in updates)
+    _change(lake, name, (), lambda table, commit: table.update(updates, None, where, commit_properties=commit))
+
+
+def _change(
+    lake: Lake, name: str, marks: Iterable[Transaction], work: Callable[[DeltaTable, CommitProperties], dict[str, Any]]
+) -> dict[str, Any]:
+    """Do `work` in one commit, again if somebody else's came between; what it says."""
     for attempt in range(1, ATTEMPTS + 1):
         if (table := lake.table(name)) is None:
-            return 0
+            break
         commit = CommitProperties(app_transactions=[Transaction(APPLICATION, table.version() + 1), *marks])
         try:
             with own_errors(name):
-                return int(table.delete(predicate, commit_properties=commit)["num_deleted_rows"])
+                return work(table, commit)
         except StoreError as error:
             if not isinstance(error.__cause__, CommitFailedError) or attempt == ATTEMPTS:
                 raise
-    return 0
+    return {}
 
 
 def moment(time: datetime) -> str:
@@ -84,8 +103,7 @@ def drop_history(store: Store, lake: Lake, layout: Layout, name: str) -> Dropped
     kept = {_file_name(uri) for uri in table.file_uris()}
     files = {path for entry, version in old.items() for path in _data_files(store, entry, version)}
     gone = sorted(path for path in files if _file_name(path) not in kept)
-    for path in gone:
-        store.delete(f"{layout.lake(name)}/{path}")
+    store.delete_all([f"{layout.lake(name)}/{path}" for path in gone])
     for path in sorted(old, reverse=True):
         store.delete(path)
     return Dropped(first, len(gone), len(set(old.values())))

@@ -16,6 +16,7 @@ from edgeloop.config import LoopConfig
 from edgeloop.lake import Lake
 from edgeloop.layout import Layout
 from edgeloop.store import Store
+from ingest.aggregates import update_aggregates
 from ingest.erasure import delete_rows, drop_history, is_unfinished, moment
 from ingest.plan import empty_plans
 from ingest.quarantine import list_held, release
@@ -49,7 +50,11 @@ def retain(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> Retai
     since = kept_from(now, config.privacy.retention)
     tables = {name: column for name, column in AGED.items() if lake.table(name) is not None}
     settle(store, lake, config, now)
-    rows = {name: _age(store, lake, config.layout, name, column, since) for name, column in tables.items()}
+    rows = {name: _age(lake, name, column, since) for name, column in tables.items()}
+    if unfinished := [name for name in tables if is_unfinished(store, lake, config.layout, name)]:
+        update_aggregates(lake)  # while the log still says what left
+    for name in unfinished:
+        drop_history(store, lake, config.layout, name)
     return Retained(since, rows, _drop_held(store, config.layout, since), empty_plans(store, config.layout, since))
 
 
@@ -65,14 +70,11 @@ def kept_since(lake: Lake) -> datetime | None:
     return EPOCH_0 + timedelta(days=days) if days else None
 
 
-def _age(store: Store, lake: Lake, layout: Layout, name: str, column: str, since: datetime) -> int:
+def _age(lake: Lake, name: str, column: str, since: datetime) -> int:
     table = lake.table(name)
     assert table is not None
     days = max((since - EPOCH_0).days, table.transaction_version(APPLICATION) or 0)
-    rows = delete_rows(lake, name, f'"{column}" < {moment(since)}', [Transaction(APPLICATION, days)])
-    if is_unfinished(store, lake, layout, name):
-        drop_history(store, lake, layout, name)
-    return rows
+    return delete_rows(lake, name, f'"{column}" < {moment(since)}', [Transaction(APPLICATION, days)])
 
 
 def _drop_held(store: Store, layout: Layout, since: datetime) -> int:

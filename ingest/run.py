@@ -28,7 +28,9 @@ from ingest.judging import Looked, judge, look
 from ingest.known import known_batches
 from ingest.lanes import WHOLE, Lane
 from ingest.plan import KEPT, PLAN_VERSION, Plan, Rejected, decode_plan, list_plans, write_done
+from ingest.refusing import Door, delete_statuses, without_refused
 from ingest.rejects import by_reason, by_sender
+from ingest.tombstones import read_tombstones
 from ingest.waiting import Waiting
 
 
@@ -36,7 +38,7 @@ from ingest.waiting import Waiting
 class IngestReport:
     """What one ingest did. `plan` is the number of its last plan, 0 if there was nothing to do; `recovered` says that an
     earlier ingest had not finished. `reasons` and `senders` count what was `rejected`, the most frequent first; `hidden` are the
-    folders that cannot be listed (ingest/waiting.py)."""
+    folders that cannot be listed (ingest/waiting.py); `refused` counts batches of devices that were forgotten."""
 
     plan: int
     batches: int
@@ -49,6 +51,7 @@ class IngestReport:
     reasons: dict[str, int]
     senders: dict[str, int]
     hidden: tuple[str, ...] = ()
+    refused: int = 0
 
 
 def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime, lane: Lane = WHOLE) -> IngestReport:
@@ -63,8 +66,10 @@ def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime, lane: La
     _demand_same_columns(lake, config)
     intake = _Intake(store, lake, config, now, lane)
     intake.recover()
+    delete_statuses(store, config.layout)
     waiting = Waiting(store, config.layout, lane)
-    entries, counts, rejected, number = iter(waiting), Counter[str](), list[Rejected](), 0
+    door = Door(store, config.layout, waiting)
+    entries, counts, rejected, number = iter(door), Counter[str](), list[Rejected](), 0
     while (looked := look(store, config, entries, now)).paths:
         if plan := intake.claim(looked):
             intake.carry_out(plan)
@@ -79,6 +84,7 @@ def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime, lane: La
         reasons=by_reason(rejected),
         senders=by_sender(config.layout, rejected),
         hidden=tuple(waiting.hidden),
+        refused=door.refused,
     )
 
 
@@ -123,7 +129,10 @@ class _Intake:
             newest, others = self.recover()  # before the lake is read: what is finished by now is in it
             blank = Plan(PLAN_VERSION, newest + 1, self._config.name, self._now, lane=self._lane.number)
             known = known_batches(self._lake, {batch.device for batch in looked.batches})
-            plan = judge(looked, known, others, blank)
+            tombstones = read_tombstones(
+                self._store, self._config.layout
+            )  # after the number: whoever forgets takes the next
+            plan = judge(without_refused(looked, self._config.layout, tombstones), known, others, blank)
             if not plan.paths:
                 return None
             if self._create(plan):

@@ -58,6 +58,11 @@ def ingest(
         note(
             f"{folder} holds a name that cannot be listed, and nothing in it is taken: remove it with the store's own tools."
         )
+    if report.refused:
+        note(
+            f"{report.refused} batches of devices that were forgotten were deleted unread: revoke those devices"
+            " (`edgeloop device revoke`), or enrol them again (`edgeloop device enroll`)."
+        )
 
 
 def _ingest_stick(directory: Path, store: Store, config: LoopConfig, move: bool, dry_run: bool, json: bool) -> None:

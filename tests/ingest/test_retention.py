@@ -59,7 +59,7 @@ def test_older_rows_go_from_every_version_and_others_stay(site: Site) -> None:
     version = site.lake.version("events")
     again = retain(site.store, site.lake, site.config, NOW + timedelta(hours=1))
     assert again is not None
-    assert again.rows == {"events": 0, "labels": 0}
+    assert not any(again.rows.values())
     assert site.lake.version("events") == version
 
 

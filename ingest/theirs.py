@@ -1,0 +1,70 @@
+"""What the lake has of somebody: which rows are theirs, how many, and which trainings had them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from edgeloop.errors import DataError, StoreError
+from edgeloop.lake import Lake
+from edgeloop.layout import Layout
+from edgeloop.manifest import ReleaseManifest, decode_manifest
+from edgeloop.store import Store
+from ingest.tombstones import Request, TrainedOn
+
+HOUR = timedelta(hours=1)
+
+
+def predicate(lake: Lake, name: str, request: Request, at: Callable[[datetime], str]) -> str | None:
+    """Which rows of a table are theirs, in SQL; None if it has none, or a span cannot be told in it."""
+    table = lake.table(name)
+    columns = {field.name for field in table.schema().fields} if table else set()
+    if "device" not in columns:
+        return None
+    theirs = f"device IN ({', '.join(repr(device) for device in request.devices)})"
+    if request.span is None:
+        return theirs
+    since, until = request.span
+    if "ts" in columns:
+        return f"{theirs} AND ts >= {at(since)} AND ts < {at(until)}"
+    if "until" in columns:
+        return f'{theirs} AND hour < {at(until)} AND "until" > {at(since)}'
+    return f"{theirs} AND hour < {at(until)} AND hour > {at(since - HOUR)}" if "hour" in columns else None
+
+
+def count_rows(lake: Lake, request: Request) -> dict[str, int]:
+    """How many rows of each table are theirs."""
+    found = {}
+    for name in lake.names():
+        if where := predicate(lake, name, request, _timestamp):
+            row = lake.connect(**{name: None}).execute(f"SELECT count(*) FROM {name} WHERE {where}").fetchone()
+            found[name] = int(row[0]) if row else 0
+    return found
+
+
+def _timestamp(time: datetime) -> str:
+    return f"TIMESTAMPTZ '{time.isoformat()}'"
+
+
+def trained_on(store: Store, lake: Lake, layout: Layout, request: Request) -> Iterator[TrainedOn]:
+    """The trainings, whose rows nobody can read again once the tables have no older version."""
+    for entry in sorted(store.list(layout.trainings), key=lambda entry: entry.path):
+        if entry.path.endswith("/manifest.json"):
+            manifest = decode_manifest(store.read(entry.path))
+            yield TrainedOn(manifest.id, manifest.lineage.rows, _rows_in(lake, manifest, request))
+
+
+def _rows_in(lake: Lake, manifest: ReleaseManifest, request: Request) -> int | None:
+    lineage = manifest.lineage
+    where = predicate(lake, "events", request, _timestamp)
+    query = f"""
+        SELECT count(*) FROM events
+        SEMI JOIN (SELECT device, ts FROM labels WHERE known_at <= ?) AS known USING (device, ts)
+        WHERE {where} AND ts BETWEEN ? AND ?
+    """
+    try:
+        connection = lake.connect(events=lineage.events_version, labels=lineage.labels_version)
+        row = connection.execute(query, [manifest.created, lineage.trained_from, lineage.trained_until]).fetchone()
+    except (DataError, StoreError):
+        return None
+    return min(int(row[0]), lineage.rows) if row else None

@@ -1,0 +1,190 @@
+"""Everything of a device goes, and the rest is as if it had never been there."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from edgeloop.errors import DataError, VersionGone
+from edgeloop.events import LABELS
+from ingest.aggregates import update_aggregates
+from ingest.completeness import completeness
+from ingest.forgetting import ask, find, forget, make_request, subject_of
+from ingest.run import ingest
+from ingest.tombstones import Proof, digest_of, loop_salt, read_proofs, read_requests, read_tombstones, readmit
+from ingest.traces import find_traces
+from tests.ingest.batches import events, named, seal, seal_aggregated
+from tests.site import START, Site, make_site
+
+GONE, OTHER = "badge-0017", "badge-0018"
+NOW = START + timedelta(days=1)
+HOUR = 3600
+NAMES_IT = re.compile(rb"badge-0017(?![0-9])")
+
+
+def label(site: Site, devices: list[str], name: str = "one", count: int = 40, folder: str = "") -> None:
+    """A label file of the first events of `devices`."""
+    rows = [
+        {"device": d, "ts": START + timedelta(seconds=n), "label": "good", "known_at": START + timedelta(hours=2)}
+        for d in devices
+        for n in range(1, count)
+    ]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=LABELS), sink)
+    site.store.create(f"{folder or site.config.layout.labels}/people/{name}.parquet", sink.getvalue().to_pybytes())
+
+
+def fill(site: Site, devices: list[str], *, again: bool = True) -> None:
+    """Two ingests with aggregates after each, so that there are older versions of all; then some that wait."""
+    for k in range(2):
+        for device in devices:
+            site.store.create(*seal(site, events(1 + 30 * k, 30), device=device))
+            site.store.create(*seal(site, events(1 + 2 * HOUR + 30 * k, 30), device=device, epoch=8))
+            site.store.create(*seal_aggregated(site, events(1 + 30 * k, 30), device=device, epoch=9))
+        label(site, devices, f"f{k}", 20 + 20 * k)
+        ingest(site.store, site.lake, site.config, NOW)
+        update_aggregates(site.lake)
+    if again and GONE in devices:
+        site.store.create(*named(site, b"junk of badge-0017", device=GONE))
+        site.store.create(*named(site, b"other junk", device=OTHER))
+        path, content = seal(site, events(500, 10), device=GONE)
+        site.store.create(path.replace(GONE, OTHER), content)  # the reason for its rejection says whose it is
+        ingest(site.store, site.lake, site.config, NOW)
+        site.store.create(site.config.layout.status(GONE), b"{}")
+        site.store.create(site.config.layout.status(OTHER), b"{}")
+        site.store.create(
+            site.config.layout.training(1, "verdict.json"), b'{"says": "Worst off is device badge-0017, by 0.1"}'
+        )
+        site.store.create(*seal(site, events(100, 30), device=GONE))
+        label(site, devices, "waits", 60)
+
+
+def rows(site: Site, table: str, columns: str = "*") -> list[tuple[object, ...]]:
+    return site.lake.connect(**{table: None}).execute(f"SELECT {columns} FROM {table} ORDER BY ALL").fetchall()
+
+
+def do_forget(site: Site, *devices: str, since: datetime | None = None, until: datetime | None = None) -> Proof:
+    request = ask(site.store, site.config.layout, make_request(site.config, devices, since, until, NOW))
+    return forget(site.store, site.lake, site.config, request, NOW, None)[1]
+
+
+def test_nothing_of_a_device_is_left_and_the_rest_is_as_if_it_had_never_been(tmp_path: Path) -> None:
+    site, without = make_site(tmp_path / "with"), make_site(tmp_path / "without")
+    fill(site, [GONE, OTHER])
+    fill(without, [OTHER])
+    versions = {name: site.lake.version(name) for name in site.lake.names()}
+    proof = do_forget(site, GONE)
+    label(without, [OTHER], "waits", 60)
+    ingest(without.store, without.lake, without.config, NOW)
+    update_aggregates(without.lake)
+    for table, columns in {
+        "events": "* EXCLUDE (ingested_at)",
+        "sketches": "* EXCLUDE (ingested_at)",
+        "labels": "*",
+        "device_hourly": "*",
+        "feature_hourly": "*",
+    }.items():
+        assert rows(site, table, columns) == rows(without, table, columns)
+    for path in (tmp_path / "with/store").rglob("*"):
+        assert not NAMES_IT.search(str(path).encode())
+        if path.is_file():
+            assert not NAMES_IT.search(path.read_bytes()), path
+            if "lake" in path.parts and path.name.startswith("part-") and "device" in pq.read_schema(path).names:
+                assert GONE not in pq.read_table(path, columns=["device"], partitioning=None)["device"].to_pylist()
+    for name, version in versions.items():
+        with pytest.raises(VersionGone):
+            site.lake.table(name, version)
+    assert proof.rows["events"] == 120
+    assert proof.rows["batches"] == 7
+    assert proof.devices == (digest_of(loop_salt(site.store, site.config.layout), GONE),)
+    assert proof.objects == {"inbox": 1, "quarantine": 4, "status": 1, "trainings": 1}
+    assert proof.left == ()
+    assert not read_requests(site.store, site.config.layout)
+    assert site.store.read(site.config.layout.status(OTHER)) == b"{}"
+    verdict = site.store.read(site.config.layout.training(1, "verdict.json")).decode()
+    assert re.search(r"device forgotten-[0-9a-f]{8}, by", verdict)
+    assert {b["device"] for b in completeness(site.store, site.lake, site.config.layout).to_pylist()} == {OTHER}
+
+
+def test_what_still_comes_of_it_is_deleted_unread_until_it_is_enrolled_again(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    fill(site, [GONE, OTHER])
+    do_forget(site, GONE)
+    layout = site.config.layout
+    site.store.create(*seal(site, events(200, 30), device=GONE))
+    site.store.create(*seal(site, events(200, 30), device=OTHER))
+    site.store.create(layout.status(GONE), b"{}")
+    label(site, [GONE, OTHER], "late", 80)
+    before = len(rows(site, "labels"))
+    report = ingest(site.store, site.lake, site.config, NOW)
+    assert (report.refused, report.batches, report.rejected) == (1, 1, 0)
+    assert len(rows(site, "labels")) == before + 79
+    subject = subject_of(site.config, make_request(site.config, [GONE], None, None, NOW))
+    assert not find_traces(site.store, layout, subject, None).objects
+
+    day = 24 * HOUR
+    assert readmit(site.store, layout, GONE, NOW + timedelta(seconds=310))
+    assert not readmit(site.store, layout, OTHER, NOW)
+    site.store.create(*seal(site, events(day + 300, 30), device=GONE))
+    report = ingest(site.store, site.lake, site.config, NOW)
+    assert (report.refused, report.batches) == (0, 1)
+    assert rows(site, "events", "count(*), min(seq)")[0][0] > 0
+    mine = site.lake.connect(events=None).execute("SELECT count(*), min(seq) FROM events WHERE device = ?", [GONE])
+    assert mine.fetchone() == (20, day + 310)
+
+
+def test_a_span_of_time_goes_alone_also_of_what_comes_late(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    fill(site, [GONE, OTHER])
+    since, until = START + timedelta(seconds=11), START + timedelta(seconds=51)
+    kept = "ts < TIMESTAMPTZ '2024-01-01 00:00:11+00' OR ts >= TIMESTAMPTZ '2024-01-01 00:00:51+00'"
+    ingest(site.store, site.lake, site.config, NOW)
+    wanted = {
+        table: site.lake.connect(**{table: None})
+        .execute(f"SELECT * FROM {table} WHERE device <> '{GONE}' OR {kept} ORDER BY ALL")
+        .fetchall()
+        for table in ("events", "labels")
+    }
+    books = completeness(site.store, site.lake, site.config.layout).to_pylist()
+    proof = do_forget(site, GONE, since=since, until=until)
+    assert proof.rows["events"] == 40
+    assert {table: rows(site, table) for table in wanted} == wanted
+    assert completeness(site.store, site.lake, site.config.layout).to_pylist() == books
+    assert rows(
+        site, "device_hourly", f"sum(events) FILTER (device = '{GONE}' AND hour < '2024-01-01 01:00:00+00')"
+    ) == [(20 + 30,)]
+    site.store.create(*seal(site, events(1, 60), device=GONE, epoch=12))
+    site.store.create(*seal(site, events(20, 10), device=GONE, epoch=13))
+    assert ingest(site.store, site.lake, site.config, NOW).batches == 2
+    late = "SELECT count(*) FROM events WHERE epoch >= 12"
+    assert site.lake.connect(events=None).execute(late).fetchone() == (20,)
+    verdicts = "SELECT verdict, count(*) FROM batches WHERE epoch >= 12 GROUP BY ALL"
+    assert site.lake.connect(batches=None).execute(verdicts).fetchall() == [("accepted", 2)]
+
+
+def test_what_is_found_is_told_without_a_change(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    fill(site, [GONE, OTHER])
+    before = sorted((e.path, e.version) for e in site.store.list(""))
+    found = find(site.store, site.lake, site.config, make_request(site.config, [GONE], None, None, NOW))
+    assert found.rows == {"batches": 7, "device_hourly": 3, "events": 120, "labels": 58, "sketches": 16}
+    assert len(found.delete) == 6
+    assert sorted((e.path, e.version) for e in site.store.list("")) == before
+
+
+def test_a_proof_that_was_changed_is_none(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    fill(site, [GONE, OTHER])
+    do_forget(site, GONE)
+    layout = site.config.layout
+    ((digest, proof),) = read_proofs(site.store, layout)
+    path = f"{layout.forgotten}/{digest}.json"
+    site.store.replace(path, site.store.read(path).replace(b'"events":120', b'"events":0'))
+    with pytest.raises(DataError, match="not what its name says"):
+        read_tombstones(site.store, layout)
+    assert GONE not in repr(proof)
