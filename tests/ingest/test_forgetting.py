@@ -39,7 +39,7 @@ def label(site: Site, devices: list[str], name: str = "one", count: int = 40, fo
     site.store.create(f"{folder or site.config.layout.labels}/people/{name}.parquet", sink.getvalue().to_pybytes())
 
 
-def fill(site: Site, devices: list[str], *, again: bool = True) -> None:
+def fill(site: Site, devices: list[str], *, labels_wait: bool = True) -> None:
     """Two ingests with aggregates after each, so that there are older versions of all; then some that wait."""
     for k in range(2):
         for device in devices:
@@ -49,7 +49,7 @@ def fill(site: Site, devices: list[str], *, again: bool = True) -> None:
         label(site, devices, f"f{k}", 20 + 20 * k)
         ingest(site.store, site.lake, site.config, NOW)
         update_aggregates(site.lake)
-    if again and GONE in devices:
+    if GONE in devices:
         site.store.create(*named(site, b"junk of badge-0017", device=GONE))
         site.store.create(*named(site, b"other junk", device=OTHER))
         path, content = seal(site, events(500, 10), device=GONE)
@@ -61,7 +61,8 @@ def fill(site: Site, devices: list[str], *, again: bool = True) -> None:
             site.config.layout.training(1, "verdict.json"), b'{"says": "Worst off is device badge-0017, by 0.1"}'
         )
         site.store.create(*seal(site, events(100, 30), device=GONE))
-        label(site, devices, "waits", 60)
+        if labels_wait:
+            label(site, devices, "waits", 60)
 
 
 def rows(site: Site, table: str, columns: str = "*") -> list[tuple[object, ...]]:
