@@ -161,6 +161,11 @@ class Layout:
         return f"{self.readmitted}/{check_id('device id', device)}.json"
 
     @property
+    def received(self) -> str:
+        """How far the batches of each device go, in short."""
+        return f"{self.root}/received.parquet"
+
+    @property
     def trainings(self) -> str:
         return f"{self.root}/trainings"
 

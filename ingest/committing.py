@@ -36,8 +36,8 @@ def commit(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> set[str]
     """
     taken = set[str]()
     tombstones = read_tombstones(store, config.layout)
-    if plan.batches:  # whatever kind comes first: its columns are those that the loop has to keep
-        lake.ensure("events", lake_schema(config.schema()), ["month"])
+    if plan.batches and not any(batch.kind == EVENTS for batch in plan.batches):
+        lake.ensure("events", lake_schema(config.schema()), ["month"])  # what a loop has to keep are its columns
     for kind in _kinds(config):
         if batches := [batch for batch in plan.batches if batch.kind == kind.name]:
             taken |= _append_batches(store, lake, plan, kind, batches, tombstones)

@@ -117,6 +117,7 @@ def forget(
             store, lake, config, now
         )  # label files are of many devices: as they are taken in, what is theirs is left out
         tables = _erase_tables(store, lake, config, request)
+        store.delete(layout.received)  # the next ingest makes it again
         removed = old.remove_old(layout.root) if old else 0
         searched, left = _search(store, config, request, old)
         proof = _proof(store, layout, request, found, now, tables=tables, removed=removed, searched=searched, left=left)

@@ -25,9 +25,9 @@ from edgeloop.store import Store
 from ingest.committing import commit
 from ingest.finishing import finish
 from ingest.judging import Looked, judge, look
-from ingest.known import known_batches
 from ingest.lanes import WHOLE, Lane
 from ingest.plan import KEPT, PLAN_VERSION, Plan, Rejected, decode_plan, list_plans, write_done
+from ingest.received import known_beside
 from ingest.refusing import Door, delete_statuses, without_refused
 from ingest.rejects import by_reason, by_sender
 from ingest.tombstones import read_tombstones
@@ -128,7 +128,8 @@ class _Intake:
         while True:
             newest, others = self.recover()  # before the lake is read: what is finished by now is in it
             blank = Plan(PLAN_VERSION, newest + 1, self._config.name, self._now, lane=self._lane.number)
-            known = known_batches(self._lake, {batch.device for batch in looked.batches})
+            finished = min((plan.number for plan in others), default=newest + 1) - 1
+            known = known_beside(self._store, self._lake, self._config.layout, looked.batches, finished)
             tombstones = read_tombstones(
                 self._store, self._config.layout
             )  # after the number: whoever forgets takes the next
