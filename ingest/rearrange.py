@@ -18,7 +18,8 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from edgeloop.commits import decode_commit
-from edgeloop.errors import AlreadyExists, StoreError
+from edgeloop.errors import AlreadyExists, NotFound, StoreError
+from edgeloop.lake import Lake
 from edgeloop.layout import Layout
 from edgeloop.store import Store
 
@@ -74,7 +75,24 @@ def rearrange(
         Overtaken: one of `old` is in the table no more.
         StoreError: the store failed, and it is not known whether the commit was made: the new files must stay.
     """
-    content = _encode(version, old, new, int(now.timestamp() * 1000))
+    made = _commit(store, layout, table, version, old, _encode(version, old, new, int(now.timestamp() * 1000)))
+    places = [unquote(file["path"]) for file in new]
+    if made is None or not _stands(Lake(store, layout), table, made, {place.rpartition("/")[2] for place in places}):
+        # Whoever took them may have done so for good: no copy of their rows is to be left.
+        store.delete_all(
+            [*([layout.commit(table, made)] if made else []), *(f"{layout.lake(table)}/{p}" for p in places)]
+        )
+        raise Overtaken(
+            f"files of table {table} that were being compacted were taken by another commit.",
+            remedy="Nothing is lost; the next upkeep looks again.",
+        )
+    return made
+
+
+def _commit(
+    store: Store, layout: Layout, table: str, version: int, old: Sequence[TableFile], content: bytes
+) -> int | None:
+    """Make the next version that is free; None if one before it took some of `old`."""
     taken = {file.place for file in old}
     while True:
         version += 1
@@ -87,10 +105,22 @@ def rearrange(
         if winner == content:  # it was this one, and the reply was lost
             return version
         if any(file.path in taken for file in decode_commit(version, winner).removed):
-            raise Overtaken(
-                f"files of table {table} that were being compacted were taken by version {version}.",
-                remedy="Nothing is lost; the next upkeep looks again.",
-            )
+            return None
+
+
+def _stands(lake: Lake, table: str, version: int, names: set[str]) -> bool:
+    """Whether a commit that brought `names` is part of the table. It is not if rows were deleted for good meanwhile (ingest/erasure.py):
+    the log of before is gone then, and every number in it is free."""
+    here = lake.files(table)
+    try:
+        return names <= here or names <= here | _taken_since(lake, table, version)
+    except NotFound:
+        return False
+
+
+def _taken_since(lake: Lake, table: str, version: int) -> set[str]:
+    commits = lake.commits(table, version + 1, lake.version(table))
+    return {file.path.rpartition("/")[2] for commit in commits for file in commit.removed}
 
 
 def _encode(version: int, old: Sequence[TableFile], new: Sequence[dict[str, Any]], now: int) -> bytes:

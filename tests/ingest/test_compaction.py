@@ -15,8 +15,10 @@ from edgeloop.errors import AlreadyExists
 from edgeloop.store import open_store
 from ingest import compaction
 from ingest.compaction import LARGE, Compacted, choose, compact
+from ingest.erasure import delete_rows, drop_history
 from ingest.rearrange import Overtaken, TableFile, table_files
 from ingest.run import ingest
+from ingest.vacuum import data_files
 from tests.ingest.batches import events, seal
 from tests.site import START, Site, make_site
 
@@ -109,7 +111,7 @@ def test_of_two_at_once_one_gives_up_and_no_row_is_twice(tmp_path: Path, monkeyp
     site = make_site(tmp_path)
     before = grown(site)
     before_the_commit(monkeypatch, lambda: compact(site.store, site.config.layout, "events", NOW))
-    with pytest.raises(Overtaken, match="taken by version"):
+    with pytest.raises(Overtaken, match="taken by another"):
         compact(site.store, site.config.layout, "events", NOW)
     assert str(rows_of(site)) == str(before)
 
@@ -121,6 +123,27 @@ def test_what_is_deleted_meanwhile_stays_deleted(tmp_path: Path, monkeypatch: py
     with pytest.raises(Overtaken):
         compact(site.store, site.config.layout, "events", NOW)
     assert {row["device"] for row in rows_of(site)} == {"d0", "d2"}
+
+
+def test_what_is_deleted_for_good_meanwhile_does_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log of before is gone then, and nothing stands in the way of a commit that nobody would ever read."""
+    site = make_site(tmp_path)
+    grown(site)
+    layout = site.config.layout
+
+    def forget() -> None:
+        delete_rows(site.lake, "events", "device = 'd1'")
+        drop_history(site.store, site.lake, layout, "events")
+
+    before_the_commit(monkeypatch, forget)
+    with pytest.raises(Overtaken):
+        compact(site.store, layout, "events", NOW)
+    assert {row["device"] for row in rows_of(site)} == {"d0", "d2"}
+    assert {e.path.rpartition("/")[2] for e in data_files(site.store, layout, "events")} == site.lake.files("events")
+    versions = [
+        int(e.path[-25:-5]) for e in site.store.list(f"{layout.lake('events')}/_delta_log") if e.path.endswith(".json")
+    ]
+    assert versions == [site.lake.version("events")]
 
 
 def test_an_ingest_that_began_before_is_committed_once(tmp_path: Path) -> None:
