@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
 
 import dagster as dg
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, ACCENT, QUIET = "#334155", "#0f766e", "#cbd5e1"
+
+STYLES = ("o-", "s--", "^:", "d-.")
+"""Of the lines in one plot, which need no colour to be told apart."""
 
 
 def bars(
@@ -35,6 +40,17 @@ def paired_bars(
     axes.barh([r - 0.2 for r in rows], list(second), height=0.36, color=ACCENT, label=labels[1])
     axes.set_yticks(list(rows), list(names))
     axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
+    return _image(figure, title)
+
+
+def lines(title: str, series: Mapping[str, tuple[Sequence[Any], Sequence[float]]]) -> dg.MarkdownMetadataValue:
+    """A line with its points for each of `series`: times and values, with zero in sight."""
+    figure, axes = _figure(title, height=2.6)
+    for (name, (times, values)), style in zip(series.items(), cycle(STYLES), strict=False):
+        axes.plot(times, values, style, color=ACCENT, label=name, linewidth=1.4, markersize=4)
+    axes.axhline(0, color=QUIET, linewidth=1)
+    axes.legend(frameon=False, fontsize=8)
+    figure.autofmt_xdate()
     return _image(figure, title)
 
 

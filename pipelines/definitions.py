@@ -16,6 +16,7 @@ import dagster as dg
 from assets.centre import Centre, asset_prefix
 from assets.delivery import delivery_assets
 from assets.intake import intake_assets
+from assets.labels import label_assets
 from assets.learning import learning_assets
 from assets.upkeep import upkeep_assets
 from edgeloop.config import LoopConfig, read_loop
@@ -41,7 +42,9 @@ def build(configs: Sequence[LoopConfig], centre: Centre) -> dg.Definitions:
         )
     return dg.Definitions(
         assets=[
-            a for c in configs for a in (*intake_assets(c), *learning_assets(c), *delivery_assets(c), *upkeep_assets(c))
+            a
+            for c in configs
+            for a in (*intake_assets(c), *label_assets(c), *learning_assets(c), *delivery_assets(c), *upkeep_assets(c))
         ],
         jobs=[
             *(job for c in configs for job in (intake_job(c), aggregates_job(c), upkeep_job(c), retraining_job(c))),

@@ -13,6 +13,7 @@ import typer
 from edgeloop.cli.gaps import gaps
 from edgeloop.cli.keys import Unencrypted, create_some
 from edgeloop.cli.keys import app as keys_app
+from edgeloop.cli.labels import labels
 from edgeloop.cli.options import Endpoint, Json, KeysDirectory, LoopFile, StoreUrl
 from edgeloop.cli.output import emit, note, table
 from edgeloop.cli.passphrases import ask_twice, open_keys
@@ -34,6 +35,7 @@ WRONG_CLOCK = 60.0
 app = typer.Typer(help="Keys, devices, the fleet.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.command()(gaps)
+app.command()(labels)
 
 
 @app.command()

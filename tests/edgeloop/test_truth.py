@@ -67,7 +67,7 @@ def _outdoes(one: Label, other: Label, sources: tuple[str, ...]) -> bool:
 
 
 @given(st.lists(labels, max_size=25), precedences, st.none() | hours, st.randoms())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_truth_is_the_rule_and_the_order_of_rows_has_no_part_in_it(
     rows: list[Label], sources: tuple[str, ...], as_of: Any, draw: Any
 ) -> None:

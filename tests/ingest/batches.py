@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +16,7 @@ from edge_runtime.aggregates import seal_aggregates
 from edge_runtime.sealing import seal_batch
 from edge_runtime.settings import settings_of
 from edge_runtime.spool import Event, SealedBatch
+from edgeloop.events import LABELS
 from edgeloop.layout import BatchName
 from ingest.judging import judge, look
 from ingest.lanes import WHOLE, Lane
@@ -59,6 +62,23 @@ def planned(site: Site, now: datetime, number: int = 1, lane: Lane = WHOLE, othe
     """The plan of an ingest into an empty lake, which is not written."""
     looked = look(site.store, site.config, iter(Waiting(site.store, site.config.layout, lane)), now)
     return judge(looked, {}, others, Plan(PLAN_VERSION, number, site.config.name, now, lane=lane.number))
+
+
+def told(event: float, label: str, hours: float, device: str = "d1") -> dict[str, Any]:
+    """A row of a label file: of the event `event` seconds after the start, known `hours` after it."""
+    return {
+        "device": device,
+        "ts": START + timedelta(seconds=event),
+        "label": label,
+        "known_at": START + timedelta(hours=hours),
+    }
+
+
+def put_labels(site: Site, source: str, *rows: dict[str, Any]) -> None:
+    """Put down a label file with these rows."""
+    content = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=LABELS), content)
+    site.store.create(site.config.layout.label_file(source, uuid4().hex), content.getvalue().to_pybytes())
 
 
 def rewrite(

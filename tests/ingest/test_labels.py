@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from itertools import count, permutations
+from itertools import permutations
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from edgeloop.events import LABELS
 from ingest.aggregates import update_aggregates
 from ingest.run import ingest
-from tests.ingest.batches import events, seal
+from tests.ingest.batches import events, put_labels, seal, told
 from tests.site import LOOP, START, Site, make_site
 
 PREFERRED = LOOP.replace("[label]", '[label]\nsources = ["inspection", "operator"]')
 HOUR = timedelta(hours=1)
-serial = count()
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return make_site(tmp_path, PREFERRED)
-
-
-def told(event: int, label: str, hours: float, device: str = "d1") -> dict[str, Any]:
-    """A row of a label file: of the event with that number, known `hours` after the start."""
-    ts = START + timedelta(seconds=event)
-    return {"device": device, "ts": ts, "label": label, "known_at": START + hours * HOUR}
-
-
-def put(site: Site, source: str, *rows: dict[str, Any]) -> None:
-    content = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=LABELS), content)
-    site.store.create(site.config.layout.label_file(source, f"{next(serial)}"), content.getvalue().to_pybytes())
 
 
 def take_in(site: Site, now: datetime = START + 9 * HOUR) -> None:
@@ -52,7 +35,9 @@ def counted(site: Site) -> tuple[int, int]:
 
 
 def test_what_counts_follows_every_label_that_comes(site: Site) -> None:
-    put(site, "operator", told(1, "good", 2), told(2, "good", 2), told(99, "good", 2), told(1, "good", 2, "nobody"))
+    put_labels(
+        site, "operator", told(1, "good", 2), told(2, "good", 2), told(99, "good", 2), told(1, "good", 2, "nobody")
+    )
     take_in(site)  # before their events, two of which never come
     site.store.create(*seal(site, events(1, 50)))
     for source, rows, wanted in (
@@ -66,7 +51,7 @@ def test_what_counts_follows_every_label_that_comes(site: Site) -> None:
         ("inspection", [told(1, "bad", 2)], (3, 2)),  # corrects itself
     ):
         if rows:
-            put(site, source, *rows)
+            put_labels(site, source, *rows)
         take_in(site)
         assert counted(site) == wanted, (source, rows)
 
@@ -82,7 +67,7 @@ def test_the_order_in_which_labels_come_has_no_part_in_what_counts(tmp_path: Pat
         site = make_site(tmp_path / str(n), PREFERRED)
         site.store.create(*seal(site, events(1, 50)))
         for i, (source, rows) in enumerate(order):
-            put(site, source, *rows[:: -1 if n % 2 else 1])
+            put_labels(site, source, *rows[:: -1 if n % 2 else 1])
             take_in(site, START + (5 + i) * HOUR)
         query = "SELECT ts, label, source, known_at FROM truth ORDER BY ts"
         found.append((counted(site), site.lake.connect(labels=None).execute(query).fetchall()))

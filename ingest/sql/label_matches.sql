@@ -1,0 +1,47 @@
+-- Whether the labels that a source gave last, within a day of its newest, meet an event: one row a source.
+-- One that is later than all that its device sent may meet its event yet: it `waits`. The others meet one, are of a device that is
+-- `unknown`, as it never sent an event, or of a time at which its device has none. Of up to 200 of those: `nearest` is how many
+-- seconds away its nearest event is, in the median, and `shifted` how many would meet one if all were `shift` seconds later; of
+-- several such shifts within a day it is the one for most of them, then the smallest.
+WITH last AS (
+    SELECT source, max(ingested_at) - INTERVAL 1 DAY AS since FROM labels GROUP BY source
+),
+new AS (
+    SELECT DISTINCT source, device, ts FROM labels JOIN last USING (source) WHERE ingested_at > since
+),
+heard AS (
+    SELECT device, max(ts) AS newest FROM events SEMI JOIN new USING (device) GROUP BY device
+),
+placed AS (
+    SELECT new.*, newest IS NULL AS unknown, new.ts > newest AS waits, met.ts IS NOT NULL AS met
+    FROM new
+    LEFT JOIN heard USING (device)
+    LEFT JOIN (SELECT DISTINCT device, ts FROM events SEMI JOIN new USING (device, ts)) AS met USING (device, ts)
+),
+astray AS (
+    SELECT * FROM placed WHERE NOT (met OR unknown OR waits)
+    QUALIFY row_number() OVER (PARTITION BY source ORDER BY hash(device, ts)) <= 200
+),
+near AS (
+    SELECT source, astray.device, astray.ts, epoch(events.ts - astray.ts) AS away
+    FROM astray JOIN events USING (device)
+    WHERE events.ts BETWEEN astray.ts - INTERVAL 1 DAY AND astray.ts + INTERVAL 1 DAY
+),
+distances AS (
+    SELECT source, median(away) AS nearest
+    FROM (SELECT source, min(abs(away)) AS away FROM near GROUP BY source, device, ts)
+    GROUP BY source
+),
+shifts AS (
+    SELECT source, away AS shift, count(*) AS shifted FROM near GROUP BY source, away
+    QUALIFY row_number() OVER (PARTITION BY source ORDER BY shifted DESC, abs(shift), shift) = 1
+)
+SELECT
+    source, count(*) AS labels, count(*) FILTER (met) AS met, count(*) FILTER (waits) AS waiting, count(*) FILTER (unknown) AS unknown,
+    coalesce(any_value(sampled), 0) AS sampled, any_value(nearest) AS nearest, any_value(shift) AS shift, coalesce(any_value(shifted), 0) AS shifted
+FROM placed
+LEFT JOIN (SELECT source, count(*) AS sampled FROM astray GROUP BY source) USING (source)
+LEFT JOIN distances USING (source)
+LEFT JOIN shifts USING (source)
+GROUP BY source
+ORDER BY source
