@@ -34,7 +34,7 @@ class DataError(EdgeloopError):
 
 
 class VersionGone(DataError):
-    """A version of a table is not kept any more: rows that it had were deleted for good."""
+    """A version of a table is not kept any more: it is old and no live release's, or rows that it had were deleted for good."""
 
 
 class StoreError(EdgeloopError):

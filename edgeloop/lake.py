@@ -31,7 +31,7 @@ from edgeloop.store import CONNECT, DEADLINE, Store, s3_settings
 from edgeloop.truth import add_truth
 
 TABLE_SETTINGS = {"delta.logRetentionDuration": "interval 3650 days", "delta.checkpointInterval": "20"}
-"""Versions that a release was trained on must stay readable, so the log is kept for ten years."""
+"""Versions that a release was trained on must stay readable: deltalake is to drop none of the log. An upkeep does (ingest/trim.py)."""
 
 ATTEMPTS = 8
 """How often Arrow asks S3 for a part of a file: for about a minute."""
@@ -66,13 +66,24 @@ class Lake:
         with own_errors(name):
             try:
                 return DeltaTable(uri, version=version, storage_options=options or None)
-            except TableNotFoundError as error:
-                if version is None or not DeltaTable.is_deltatable(uri, options or None):
+            except DeltaError as error:
+                lost = isinstance(error, TableNotFoundError)
+                if lost and (version is None or not DeltaTable.is_deltatable(uri, options or None)):
                     return None
+                if version is None or self._has(name, version) or version > self.version(name):
+                    raise
                 raise VersionGone(
-                    f"version {version} of {name} is not kept any more: rows of it were deleted for good, by retention or a forgetting.",
-                    remedy="The newest version has all others.",
+                    f"version {version} of {name} is not kept any more: an upkeep keeps those of the last days and those that live "
+                    "releases were trained on, and none after rows were deleted for good.",
+                    remedy="The newest version has all rows that there are.",
                 ) from error
+
+    def _has(self, name: str, version: int) -> bool:
+        """Whether the log has this version's commit."""
+        try:
+            return self._store.size(self._layout.commit(name, version)) > 0
+        except NotFound:
+            return False
 
     def version(self, name: str) -> int:
         """The newest version of the table, -1 if it has not been written yet."""

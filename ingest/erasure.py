@@ -26,6 +26,7 @@ from edgeloop.errors import StoreError
 from edgeloop.lake import Lake, own_errors
 from edgeloop.layout import Layout
 from edgeloop.store import Store
+from ingest.trim import log_files
 
 APPLICATION = "erasure"
 """The oldest version that may be left, as an application transaction."""
@@ -92,14 +93,14 @@ def is_unfinished(store: Store, lake: Lake, layout: Layout, name: str) -> bool:
     """Whether rows were deleted, and there are versions of before yet."""
     table = lake.table(name)
     wanted = table.transaction_version(APPLICATION) if table else None
-    return wanted is not None and min(_log(store, layout, name).values()) < wanted
+    return wanted is not None and min(log_files(store, layout, name).values()) < wanted
 
 
 def drop_history(store: Store, lake: Lake, layout: Layout, name: str) -> Dropped:
     """Remove every version but the newest, and the files that only they had. May be repeated. Raises `StoreError`."""
     table = _begin_anew(lake, name)
     first = table.version()
-    old = {path: version for path, version in _log(store, layout, name).items() if version < first}
+    old = {path: version for path, version in log_files(store, layout, name).items() if version < first}
     kept = {_file_name(uri) for uri in table.file_uris()}
     files = {path for entry, version in old.items() for path in _data_files(store, entry, version)}
     gone = sorted(path for path in files if _file_name(path) not in kept)
@@ -120,16 +121,6 @@ def _begin_anew(lake: Lake, name: str) -> DeltaTable:
     with own_errors(name):
         table.create_checkpoint()
     return table
-
-
-def _log(store: Store, layout: Layout, name: str) -> dict[str, int]:
-    """The paths of a table's commits and checkpoints, each with its version (Delta transaction log protocol, “Delta Log Entries”)."""
-    found = {}
-    for entry in store.list(f"{layout.lake(name)}/_delta_log"):
-        version = entry.path.rpartition("/")[2][:20]
-        if version.isdigit() and len(version) == 20:
-            found[entry.path] = int(version)
-    return found
 
 
 def _data_files(store: Store, path: str, version: int) -> Iterator[str]:

@@ -13,6 +13,7 @@ from edgeloop.layout import Layout
 from edgeloop.store import Store
 from ingest.compaction import ORDERS, Compacted, compact, due
 from ingest.rearrange import Overtaken
+from ingest.trim import trim
 from ingest.vacuum import vacuum
 
 HISTORY = timedelta(days=7)
@@ -21,21 +22,22 @@ HISTORY = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Tended:
-    """What was done to a table: its files that were joined, and how many they became; what was removed, and its bytes; why the
-    compaction was put off, if it was."""
+    """What was done to a table: its files that were joined, and how many they became; files that were removed, and their bytes; commits
+    and checkpoints that were; why the compaction was put off, if it was."""
 
     table: str
     joined: int
     into: int
     removed: int
     freed: int
+    log: int
     put_off: str = ""
 
 
 def tend(
     store: Store, layout: Layout, pinned: Mapping[str, Collection[int]], now: datetime, *, dry_run: bool = False
 ) -> list[Tended]:
-    """Compact and vacuum every table. It can be repeated, and killed, at any time.
+    """Compact and vacuum every table, and trim its log. It can be repeated, and killed, at any time.
 
     Args:
         pinned: the versions of each table that must stay readable.
@@ -55,7 +57,8 @@ def _tend(
     except Overtaken as error:
         put_off = error.message
     gone = vacuum(store, layout, name, now - HISTORY, pinned, dry_run=dry_run)
-    return Tended(name, done.before, done.after, len(gone), sum(file.size for file in gone), put_off)
+    log = trim(store, layout, name, now - HISTORY, pinned, dry_run=dry_run)
+    return Tended(name, done.before, done.after, len(gone), sum(file.size for file in gone), len(log), put_off)
 
 
 def _to_do(table: DeltaTable, now: datetime) -> Compacted:

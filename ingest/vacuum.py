@@ -51,8 +51,7 @@ def vacuum(
 
 def kept_versions(lake: Lake, table: str, since: datetime, pinned: Collection[int] = ()) -> set[int]:
     """The versions whose files stay."""
-    newest = lake.version(table)
-    wanted = {*pinned, _newest_at(lake, table, newest, since), newest}
+    wanted = {*pinned, newest_at(lake, table, since), lake.version(table)}
     return {version for version in wanted if _made(lake, table, version) > LONG_AGO}
 
 
@@ -62,9 +61,9 @@ def data_files(store: Store, layout: Layout, table: str) -> list[Entry]:
     return [entry for entry in store.list(folder) if not entry.path.startswith(f"{folder}/_")]
 
 
-def _newest_at(lake: Lake, table: str, newest: int, time: datetime) -> int:
+def newest_at(lake: Lake, table: str, time: datetime) -> int:
     """The version that was the newest at `time`; the first, if there was none yet."""
-    low, high = 0, newest
+    low, high = 0, lake.version(table)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if _made(lake, table, middle) <= time else (low, middle - 1)

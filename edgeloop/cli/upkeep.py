@@ -26,8 +26,8 @@ def upkeep(
 
     config = read_loop(loop)
     done = tend_lake(Centre(open_store(store), open_keys(keys)), config, dry_run=dry_run)
-    columns = ("table", "files joined", "into", "files removed", "bytes freed")
-    rows = [(t.table, t.joined, t.into, t.removed, t.freed) for t in done]
+    columns = ("table", "files joined", "into", "files removed", "bytes freed", "of the log")
+    rows = [(t.table, t.joined, t.into, t.removed, t.freed, t.log) for t in done]
     title = f"{'would be done to' if dry_run else 'upkeep of'} the lake of {config.name}"
     emit({"tables": done, "dry_run": dry_run}, as_json=json, human=table(title, columns, rows))
     for tended in done:

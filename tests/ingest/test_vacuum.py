@@ -15,9 +15,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from edgeloop.errors import VersionGone
 from edgeloop.lake import Lake
 from edgeloop.layout import Layout
 from edgeloop.store import Store, open_store
+from ingest.trim import log_files, spans, trim
 from ingest.vacuum import data_files, vacuum
 
 LAYOUT = Layout("pump")
@@ -71,6 +73,10 @@ class History(RuleBasedStateMachine):
         self.handle().optimize.compact()
         self.done()
 
+    @rule()
+    def checkpoint(self) -> None:
+        self.handle().create_checkpoint()
+
     @rule(which=st.integers(0, 5))
     def delete(self, which: int) -> None:
         self.handle().delete(f"n % 6 = {which}")
@@ -82,6 +88,7 @@ class History(RuleBasedStateMachine):
         keep = set(pick.draw(st.lists(st.sampled_from(versions), unique=True)))
         since = pick.draw(st.sampled_from([EARLIER, *self.until.values(), datetime.now(UTC)]))
         vacuum(self.store, LAYOUT, "t", since, keep, writing=timedelta(0))
+        trim(self.store, LAYOUT, "t", since, keep, writing=timedelta(0))
         young = {version for version in versions if version not in self.until or self.until[version] >= since}
         self.promised = {version: self.promised[version] for version in sorted(keep | young)}
         for version, rows in self.promised.items():
@@ -126,6 +133,29 @@ def test_a_pinned_version_stays_and_the_bytes_of_others_are_freed(store_url: str
     assert rows_of(newest) == list(range(30))
     with pytest.raises(FileNotFoundError):
         rows_of(lost)
+
+
+def test_the_log_is_kept_from_the_checkpoint_before_what_can_be_asked_for() -> None:
+    assert spans({20, 40, 60, 80}, [45, 80, 97], 97) == [(80, float("inf")), (40, 45), (80, 80), (80, 97)]
+    assert spans({20}, [3, 25], 19) == [(0, float("inf")), (0, 3), (20, 25)]
+
+
+def test_the_log_does_not_grow_for_ever(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    lake = Lake(store, LAYOUT)
+    for n in range(50):  # a checkpoint is made every 20
+        lake.append("t", pa.table({"n": [n]}))
+    later = datetime.now(UTC) + timedelta(days=2)
+    assert len(trim(store, LAYOUT, "t", later, {25})) == 19 + 13
+    assert sorted(set(log_files(store, LAYOUT, "t").values())) == [*range(19, 26), *range(39, 51)]
+    pinned, newest = lake.table("t", 25), lake.table("t")
+    assert pinned is not None
+    assert newest is not None
+    assert (rows_of(pinned), rows_of(newest)) == (list(range(25)), list(range(50)))
+    with pytest.raises(VersionGone):
+        lake.table("t", 24 + 10)
+    lake.append("t", pa.table({"n": [50]}))
+    assert trim(store, LAYOUT, "t", later, {25}) == []
 
 
 def test_a_pin_on_what_is_deleted_for_good_is_in_vain(tmp_path: Path) -> None:
