@@ -10,15 +10,13 @@ A delete leaves the rows in the files of older versions, and the least and great
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from edgeloop.commits import decode_commit
@@ -35,6 +33,10 @@ ATTEMPTS = 8
 """How often a delete is begun again because somebody else's commit came between."""
 
 
+ROWS = 100_000
+"""Rows that are in memory at a time."""
+
+
 @dataclass(frozen=True)
 class Dropped:
     """The first version that there still is, and how many data files and versions before it went."""
@@ -44,8 +46,8 @@ class Dropped:
     versions: int
 
 
-def delete_rows(lake: Lake, name: str, predicate: str, marks: Iterable[Transaction] = ()) -> int:
-    """Delete the rows for which `predicate`, SQL of DataFusion, is true; how many. Older versions have them until `drop_history`.
+def delete_rows(lake: Lake, name: str, where: str, marks: Iterable[Transaction] = ()) -> int:
+    """Delete the rows for which `where`, DuckDB's SQL, is true; how many. Older versions have them until `drop_history`.
 
     Args:
         marks: application transactions of the same commit; there is none if there is no such row.
@@ -53,40 +55,51 @@ def delete_rows(lake: Lake, name: str, predicate: str, marks: Iterable[Transacti
     Raises:
         StoreError: the store failed, or others kept on writing to the table; do it again.
     """
-    return int(
-        _change(lake, name, marks, lambda table, commit: table.delete(predicate, commit_properties=commit)).get(
-            "num_deleted_rows", 0
-        )
+    return _rewrite(lake, name, where, f"SELECT * FROM {name} WHERE NOT coalesce({where}, false)", marks)
+
+
+def replace_text(lake: Lake, name: str, column: str, pattern: str, by: str) -> int:
+    """Replace what matches `pattern`, a regular expression of RE2's, in a column of text; in how many rows. Raises as `delete_rows`."""
+    changed = (
+        f"SELECT * REPLACE (regexp_replace({column}, '{pattern}', '{by}', 'g') AS {column}) FROM {name} WHERE true"
     )
+    return _rewrite(lake, name, f"regexp_matches({column}, '{pattern}')", changed, ())
 
 
-def replace_text(lake: Lake, name: str, columns: Iterable[str], pattern: str, by: str) -> None:
-    """Replace what matches `pattern`, a regular expression of Rust's, in columns of text. Raises as `delete_rows`."""
-    updates = {c: f"regexp_replace(\"{c}\", '{pattern}', '{by}', 'g')" for c in columns}
-    where = " OR ".join(f"regexp_like(\"{c}\", '{pattern}')" for c in updates)
-    _change(lake, name, (), lambda table, commit: table.update(updates, None, where, commit_properties=commit))
-
-
-def _change(
-    lake: Lake, name: str, marks: Iterable[Transaction], work: Callable[[DeltaTable, CommitProperties], dict[str, Any]]
-) -> dict[str, Any]:
-    """Do `work` in one commit, again if somebody else's came between; what it says."""
+def _rewrite(lake: Lake, name: str, where: str, query: str, marks: Iterable[Transaction]) -> int:
+    """Replace the partitions that have rows for which `where` is true by what `query` gives of them; how many rows these are."""
     for attempt in range(1, ATTEMPTS + 1):
-        if (table := lake.table(name)) is None:
-            break
-        commit = CommitProperties(app_transactions=[Transaction(APPLICATION, table.version() + 1), *marks])
         try:
-            with own_errors(name):
-                return work(table, commit)
+            return _rewrite_once(lake, name, where, query, marks)
         except StoreError as error:
             if not isinstance(error.__cause__, CommitFailedError) or attempt == ATTEMPTS:
                 raise
-    return {}
+    return 0
 
 
-def moment(time: datetime) -> str:
-    """A time as such a predicate has it."""
-    return f"""arrow_cast('{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}', 'Timestamp(Microsecond, Some("UTC"))')"""
+def _rewrite_once(lake: Lake, name: str, where: str, query: str, marks: Iterable[Transaction]) -> int:
+    if (table := lake.table(name)) is None:
+        return 0
+    by = table.metadata().partition_columns
+    connection = lake.connect(**{name: table.version()})
+    months = "list(DISTINCT month ORDER BY month)" if by else "NULL"
+    count, months = connection.execute(f"SELECT count(*), {months} FROM {name} WHERE {where}").fetchall()[0]
+    if not count:
+        return 0
+    part = f"month IN ({', '.join(map(repr, months))})" if by else None
+    schema = pa.schema(table.schema())
+    commit = CommitProperties(app_transactions=[Transaction(APPLICATION, table.version() + 1), *marks])
+    # Not by deltalake's own delete: its files have text of a kind that Arrow, as which S3 is read, cannot compare (1.6.6).
+    with own_errors(name):
+        rows = connection.sql(f"{query} AND {part}" if part else query).to_arrow_reader(ROWS)
+        write_deltalake(
+            table,
+            pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in rows)),
+            mode="overwrite",
+            predicate=part,
+            commit_properties=commit,
+        )
+    return int(count)
 
 
 def is_unfinished(store: Store, lake: Lake, layout: Layout, name: str) -> bool:

@@ -28,7 +28,7 @@ from edgeloop.layout import Layout, check_id
 from edgeloop.manifest import decode_document
 from edgeloop.store import Store
 from ingest.aggregates import update_aggregates
-from ingest.erasure import delete_rows, drop_history, moment, replace_text
+from ingest.erasure import delete_rows, drop_history, replace_text
 from ingest.plan import empty_plans
 from ingest.run import ingest, settle
 from ingest.theirs import count_rows, predicate, trained_on
@@ -134,12 +134,19 @@ def subject_of(config: LoopConfig, request: Request) -> Subject:
     return Subject(config, request.devices, request.span)
 
 
+def by_folder(layout: Layout, found: Found) -> dict[str, int]:
+    """How many objects of theirs are in each folder of the loop."""
+    folders = Counter(path.removeprefix(f"{layout.root}/").split("/")[0] for path in (*found.delete, *found.redact))
+    return dict(sorted(folders.items()))
+
+
 def _searched(store: Store, layout: Layout, request: Request) -> Iterator[str]:
     """The objects that can be theirs. What waits is judged at the door, and plans are emptied."""
     others = [f"{layout.lake('')}", layout.plans, layout.forgetting, layout.forgotten, layout.labels]
     waiting = [layout.inbox] if request.span else []
     skipped = tuple(f"{folder.rstrip('/')}/" for folder in (*others, *waiting))
-    yield from (path for path in paths_in(store, layout.root, []) if not path.startswith(skipped))
+    paths = paths_in(store, layout.root, [])
+    yield from (path for path in paths if not path.startswith(skipped) and path != layout.received)
 
 
 def _is_in(store: Store, subject: Subject, path: str) -> bool:
@@ -178,15 +185,16 @@ def _alias(salt: str, device: str) -> str:
 
 def _erase_tables(store: Store, lake: Lake, config: LoopConfig, request: Request) -> dict[str, int]:
     """Erase their rows; the oldest version that there is of each table then."""
-    names, layout = lake.names(), config.layout
+    names, layout = [name for name in lake.names() if lake.table(name)], config.layout
     for name in names:
-        if where := predicate(lake, name, request, moment):
+        if where := predicate(lake, name, request):
             delete_rows(lake, name, where)
         if request.span is None:
             _redact_rows(store, lake, layout, name, request)
     update_aggregates(lake)  # while the log still says what left
     _drop_lonely_hours(lake)
     first = {name: drop_history(store, lake, layout, name).first for name in names}
+    store.delete(layout.received)  # an ingest makes it again of the batches there are then
     subject = subject_of(config, request)
     for name in names:
         files = lake.files(name)
@@ -202,23 +210,21 @@ def _redact_rows(store: Store, lake: Lake, layout: Layout, name: str, request: R
     table = lake.table(name)
     assert table is not None
     text = [f.name for f in table.schema().fields if f.type.type == "string" and f.name not in ("device", "month")]
-    connection = lake.connect(**{name: None})
     for device in request.devices:
         pattern = rf"(^|[^A-Za-z0-9._-]){device.replace('.', '[.]')}($|[^A-Za-z0-9_-])"
-        query = f"SELECT {', '.join(f'bool_or(regexp_matches({c}, ?))' for c in text)} FROM {name}"
-        found = connection.execute(query, [pattern] * len(text)).fetchone() if text else None
-        if columns := [c for c, there in zip(text, found or (), strict=False) if there]:
-            replace_text(lake, name, columns, pattern, rf"${{1}}{_alias(salt, device)}${{2}}")
+        for column in text:
+            replace_text(lake, name, column, pattern, rf"\1{_alias(salt, device)}\2")
 
 
 def _drop_lonely_hours(lake: Lake) -> None:
     """Delete the figures over the fleet of hours in which no other device was there."""
     if lake.table("feature_hourly") is None or lake.table("device_hourly") is None:
         return
+    connection = lake.connect(feature_hourly=None, device_hourly=None)
     query = "SELECT DISTINCT epoch(hour)::BIGINT FROM feature_hourly ANTI JOIN device_hourly USING (hour)"
-    hours = lake.connect(feature_hourly=None, device_hourly=None).execute(query).fetchall()
+    hours = ", ".join(str(hour) for (hour,) in connection.execute(query).fetchall())
     if hours:
-        delete_rows(lake, "feature_hourly", f"to_unixtime(hour) IN ({', '.join(str(hour) for (hour,) in hours)})")
+        delete_rows(lake, "feature_hourly", f"epoch(hour)::BIGINT IN ({hours})")
 
 
 def _search(store: Store, config: LoopConfig, request: Request, old: OldVersions | None) -> tuple[int, tuple[str, ...]]:
@@ -249,7 +255,6 @@ def _proof(
     left: tuple[str, ...],
 ) -> Proof:
     salt = make_salt(store, layout)
-    folders = Counter(path.removeprefix(f"{layout.root}/").split("/")[0] for path in (*found.delete, *found.redact))
     return Proof(
         version=VERSION,
         id=request.id,
@@ -260,7 +265,7 @@ def _proof(
         since=request.since,
         until=request.until,
         rows=found.rows,
-        objects=dict(sorted(folders.items())),
+        objects=by_folder(layout, found),
         tables=tables,
         old_versions=removed,
         trained=found.trained,

@@ -17,10 +17,11 @@ from edgeloop.lake import Lake
 from edgeloop.layout import Layout
 from edgeloop.store import Store
 from ingest.aggregates import update_aggregates
-from ingest.erasure import delete_rows, drop_history, is_unfinished, moment
+from ingest.erasure import delete_rows, drop_history, is_unfinished
 from ingest.plan import empty_plans
 from ingest.quarantine import list_held, release
 from ingest.run import settle
+from ingest.theirs import moment
 
 APPLICATION = "retention"
 """How many days from 1970 on a table has no rows of any more, as an application transaction."""

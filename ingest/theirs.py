@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import datetime
 
 from edgeloop.errors import DataError, StoreError
 from edgeloop.lake import Lake
@@ -12,11 +12,9 @@ from edgeloop.manifest import ReleaseManifest, decode_manifest
 from edgeloop.store import Store
 from ingest.tombstones import Request, TrainedOn
 
-HOUR = timedelta(hours=1)
 
-
-def predicate(lake: Lake, name: str, request: Request, at: Callable[[datetime], str]) -> str | None:
-    """Which rows of a table are theirs, in SQL; None if it has none, or a span cannot be told in it."""
+def predicate(lake: Lake, name: str, request: Request) -> str | None:
+    """Which rows of a table are theirs, in DuckDB's SQL; None if it has none, or a span cannot be told in it."""
     table = lake.table(name)
     columns = {field.name for field in table.schema().fields} if table else set()
     if "device" not in columns:
@@ -24,26 +22,27 @@ def predicate(lake: Lake, name: str, request: Request, at: Callable[[datetime], 
     theirs = f"device IN ({', '.join(repr(device) for device in request.devices)})"
     if request.span is None:
         return theirs
-    since, until = request.span
+    since, until = (moment(time) for time in request.span)
     if "ts" in columns:
-        return f"{theirs} AND ts >= {at(since)} AND ts < {at(until)}"
+        return f"{theirs} AND ts >= {since} AND ts < {until}"
     if "until" in columns:
-        return f'{theirs} AND hour < {at(until)} AND "until" > {at(since)}'
-    return f"{theirs} AND hour < {at(until)} AND hour > {at(since - HOUR)}" if "hour" in columns else None
+        return f'{theirs} AND hour < {until} AND "until" > {since}'
+    return f"{theirs} AND hour < {until} AND hour + INTERVAL 1 HOUR > {since}" if "hour" in columns else None
+
+
+def moment(time: datetime) -> str:
+    """A time in DuckDB's SQL."""
+    return f"TIMESTAMPTZ '{time.isoformat()}'"
 
 
 def count_rows(lake: Lake, request: Request) -> dict[str, int]:
     """How many rows of each table are theirs."""
     found = {}
     for name in lake.names():
-        if where := predicate(lake, name, request, _timestamp):
+        if where := predicate(lake, name, request):
             row = lake.connect(**{name: None}).execute(f"SELECT count(*) FROM {name} WHERE {where}").fetchone()
             found[name] = int(row[0]) if row else 0
     return found
-
-
-def _timestamp(time: datetime) -> str:
-    return f"TIMESTAMPTZ '{time.isoformat()}'"
 
 
 def trained_on(store: Store, lake: Lake, layout: Layout, request: Request) -> Iterator[TrainedOn]:
@@ -56,7 +55,7 @@ def trained_on(store: Store, lake: Lake, layout: Layout, request: Request) -> It
 
 def _rows_in(lake: Lake, manifest: ReleaseManifest, request: Request) -> int | None:
     lineage = manifest.lineage
-    where = predicate(lake, "events", request, _timestamp)
+    where = predicate(lake, "events", request)
     query = f"""
         SELECT count(*) FROM events
         SEMI JOIN (SELECT device, ts FROM labels WHERE known_at <= ?) AS known USING (device, ts)

@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from deltalake import DeltaTable
 
+import ingest.erasure
 from edgeloop.store import open_store
 from ingest.forgetting import ask, finish_requests, make_request, subject_of
 from ingest.retention import retain
@@ -33,14 +33,13 @@ def bend(site: Site, verb: str, where: str, count: int) -> BentStore:
             kill_self()
 
     if verb == "commit":
-        delete = DeltaTable.delete
+        write = ingest.erasure.write_deltalake
 
-        def counted(self: DeltaTable, *args: object, **options: object) -> object:
-            found = delete(self, *args, **options)  # type: ignore[arg-type]
+        def counted(*arguments: object, **options: object) -> None:
+            write(*arguments, **options)  # type: ignore[call-overload]
             reached()
-            return found
 
-        DeltaTable.delete = counted  # type: ignore[assignment,method-assign]
+        ingest.erasure.write_deltalake = counted  # type: ignore[assignment]
     return BentStore(site.store, after=lambda v, path: reached() if v == verb and where in path else None)
 
 

@@ -27,6 +27,12 @@ HOUR = 3600
 NAMES_IT = re.compile(rb"badge-0017(?![0-9])")
 
 
+@pytest.fixture(autouse=True)
+def received(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was received is written down at each ingest."""
+    monkeypatch.setattr("ingest.received.FILES", 1)
+
+
 def label(site: Site, devices: list[str], name: str = "one", count: int = 40, folder: str = "") -> None:
     """A label file of the first events of `devices`."""
     rows = [
