@@ -6,8 +6,9 @@ The client trusts the authorities in the file `SSL_CERT_FILE`, if that is set, a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ import msgspec
 from minio import Minio, MinioAdmin
 from minio.commonconfig import ENABLED
 from minio.credentials.providers import EnvAWSProvider
+from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioAdminException, MinioException, S3Error
 from minio.lifecycleconfig import LifecycleConfig, Rule
 from minio.versioningconfig import VersioningConfig
@@ -39,6 +41,16 @@ class Denied(StoreError):
 
 class Unsupported(StoreError):
     """A store of this kind does not have it."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of the object `name`; the `current` one, or not. With `mark` it says that the object was deleted."""
+
+    name: str
+    ident: str
+    current: bool
+    mark: bool
 
 
 class Bucket:
@@ -118,6 +130,38 @@ class Bucket:
         """Let the bucket have `size` bytes, and refuse what is more."""
         with own_errors():
             self._admin.bucket_quota_set(self.name, size)
+
+    def versions(self, prefix: str) -> Iterator[Version]:
+        """Every version of every object whose name begins with `prefix`, and the marks of deletions."""
+        with own_errors():
+            for found in self._client.list_objects(
+                bucket_name=self.name, prefix=prefix, recursive=True, include_version=True
+            ):
+                yield Version(
+                    found.object_name or "",
+                    found.version_id or "null",
+                    found.is_latest == "true",
+                    bool(found.is_delete_marker),
+                )
+
+    def read_version(self, version: Version) -> bytes:
+        """The bytes of one; none of a mark. Raises `NotFound`."""
+        if version.mark:
+            return b""
+        with (
+            own_errors(),
+            self._client.get_object(
+                bucket_name=self.name, object_name=version.name, version_id=version.ident
+            ) as response,
+        ):
+            return bytes(response.data)
+
+    def remove_versions(self, versions: Iterable[Version]) -> None:
+        """Remove these for good, a thousand a request."""
+        with own_errors():
+            wanted = (DeleteObject(version.name, version.ident) for version in versions)
+            for failed in self._client.remove_objects(bucket_name=self.name, delete_object_list=wanted):
+                raise _own(failed.code or "", f"{failed.message} ({failed.name})")
 
     def is_minio(self) -> bool:
         """Whether MinIO's administration answers there, be it to refuse."""

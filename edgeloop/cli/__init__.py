@@ -15,7 +15,7 @@ import sys
 import typer
 
 from edgeloop import __version__
-from edgeloop.cli import backtest, centre, device, enrolment, fleet, quarantine, release, rollout, sql, upkeep
+from edgeloop.cli import backtest, centre, device, enrolment, fleet, forget, quarantine, release, rollout, sql, upkeep
 from edgeloop.cli.output import fail
 from edgeloop.errors import ConfigError, EdgeloopError
 
@@ -34,6 +34,7 @@ app.command("ingest")(centre.ingest)
 app.command("train")(centre.train)
 app.command("sql")(sql.sql)
 app.command("upkeep")(upkeep.upkeep)
+app.command("forget")(forget.forget)
 for command in (enrolment.enroll, enrolment.join, enrolment.rotate, enrolment.revoke, enrolment.policy):
     device.app.command()(command)
 app.add_typer(device.app, name="device")
