@@ -75,8 +75,9 @@ def _ranges(store: Store, lake: Lake, layout: Layout, table: DeltaTable, finishe
     owner = str(table.metadata().id)
     kept, upto = _read(store, layout, owner)
     later = _files(table, upto)
-    accepted = lake.read("batches", later, BATCHES, pc.field("verdict") == "accepted").select(_COLUMNS)
-    ranges = pa.concat_tables([kept, accepted])
+    ranges = pa.concat_tables(
+        [kept, lake.read("batches", later, _SCHEMA)]
+    ).drop_null()  # of what was rejected nothing is known
     if len(later) >= FILES:
         ranges = join(ranges)
         _write(store, layout, ranges, owner, finished)
