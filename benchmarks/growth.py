@@ -1,4 +1,4 @@
-"""What one ingest takes, of five batches, while the lake grows by a thousand of them."""
+"""What one ingest takes, of five batches, while the lake grows by a thousand of them and every hundred are followed by a night's upkeep."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 from edgeloop.store import Store, open_store
 from ingest.run import ingest
+from ingest.upkeep import tend
 from tests.ingest.batches import events, seal
 from tests.minio import serving
 from tests.site import START, Site, make_site
@@ -42,6 +43,8 @@ def grow(site: Site, ingests: int) -> list[tuple[float, float]]:
         report = ingest(site.store, lake, site.config, START + timedelta(days=9, seconds=30 * i))
         took.append((time.perf_counter() - began, time.process_time() - worked))
         assert report.rows == BATCHES * ROWS
+        if (i + 1) % WINDOW == 0:
+            tend(site.store, site.config.layout, {}, START + timedelta(days=9, seconds=30 * i))
     return took
 
 
