@@ -1,75 +1,163 @@
-"""Labels through the real intake: late, early, corrected, doubled and contradicting ones, into what is counted with them."""
+"""How labels come, against the same in plain Python; and what is said of those that meet no event."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from itertools import permutations
-from pathlib import Path
+from itertools import groupby, pairwise
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ingest.aggregates import update_aggregates
-from ingest.run import ingest
-from tests.ingest.batches import events, put_labels, seal, told
-from tests.site import LOOP, START, Site, make_site
+from edgeloop.events import TIME
+from edgeloop.lake import open_duckdb, run_sql
+from ingest.labels import SQL, Delay, Meeting
+from ingest.tables import LABEL_ROWS
+from tests.site import START
 
-PREFERRED = LOOP.replace("[label]", '[label]\nsources = ["inspection", "operator"]')
 HOUR = timedelta(hours=1)
+EVENTS = pa.schema([("device", pa.string()), ("ts", TIME)])
+Row = dict[str, Any]
+
+hours = st.integers(0, 9).map(lambda n: START + n * HOUR)
+devices = st.sampled_from(["d1", "d2"])
+labels = st.builds(
+    lambda device, ts, label, source, delay, lag: {
+        "device": device,
+        "ts": ts,
+        "label": label,
+        "source": source,
+        "known_at": ts + delay * HOUR,
+        "ingested_at": ts + (delay + lag) * HOUR,
+    },
+    devices,
+    hours,
+    st.sampled_from(["bad", "good"]),
+    st.sampled_from(["lab", "operator"]),
+    st.integers(-2, 20),
+    st.integers(0, 50),
+)
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path, PREFERRED)
+def ask(query: str, rows: list[Row], events: list[Row], **parameters: Any) -> list[Row]:
+    connection = open_duckdb()
+    connection.register("labels", pa.Table.from_pylist(rows, schema=LABEL_ROWS))
+    connection.register("events", pa.Table.from_pylist(events, schema=EVENTS))
+    found: list[Row] = run_sql(connection, SQL / query, parameters).to_pylist()
+    return found
 
 
-def take_in(site: Site, now: datetime = START + 9 * HOUR) -> None:
-    ingest(site.store, site.lake, site.config, now)
-    update_aggregates(site.lake)
+def place(row: Row) -> tuple[Any, ...]:
+    return row["source"], row["device"], row["ts"]
 
 
-def counted(site: Site) -> tuple[int, int]:
-    """How many events are labelled, and how many of them were predicted right; all were predicted `good`."""
-    query = "SELECT sum(labelled)::INT, sum(correct)::INT FROM device_hourly"
-    (row,) = site.lake.connect(device_hourly=None).execute(query).fetchall()
-    return row[0], row[1]
-
-
-def test_what_counts_follows_every_label_that_comes(site: Site) -> None:
-    put_labels(
-        site, "operator", told(1, "good", 2), told(2, "good", 2), told(99, "good", 2), told(1, "good", 2, "nobody")
-    )
-    take_in(site)  # before their events, two of which never come
-    site.store.create(*seal(site, events(1, 50)))
-    for source, rows, wanted in (
-        ("operator", [], (2, 2)),
-        ("operator", [told(1, "good", 2)], (2, 2)),  # once more
-        ("operator", [told(1, "bad", 3)], (2, 1)),  # corrected
-        ("operator", [told(1, "good", 1)], (2, 1)),  # what was known before that, and came late
-        ("inspection", [told(1, "good", 1)], (2, 2)),  # a better source, whenever it knew
-        ("operator", [told(1, "bad", 8)], (2, 2)),
-        ("guess", [told(1, "bad", 8), told(2, "bad", 8), told(3, "good", 8)], (3, 3)),
-        ("inspection", [told(1, "bad", 2)], (3, 2)),  # corrects itself
-    ):
-        if rows:
-            put_labels(site, source, *rows)
-        take_in(site)
-        assert counted(site) == wanted, (source, rows)
-
-
-def test_the_order_in_which_labels_come_has_no_part_in_what_counts(tmp_path: Path) -> None:
-    files = [
-        ("operator", [told(1, "bad", 2), told(1, "good", 2), told(2, "bad", 1)]),  # which contradicts itself
-        ("inspection", [told(2, "good", 1)]),
-        ("operator", [told(2, "bad", 3), told(3, "bad", 3), told(3, "bad", 3)]),
-    ]
+def first_words(rows: list[Row], as_of: datetime, reach: timedelta) -> list[Row]:
+    """Of each source and event the first label, with how many there are and whether they say one thing; of late only."""
+    known = [row for row in rows if row["known_at"] <= as_of]
+    newest = {
+        source: max(r["known_at"] for r in known if r["source"] == source) for source in {r["source"] for r in known}
+    }
     found = []
-    for n, order in enumerate(permutations(files)):
-        site = make_site(tmp_path / str(n), PREFERRED)
-        site.store.create(*seal(site, events(1, 50)))
-        for i, (source, rows) in enumerate(order):
-            put_labels(site, source, *rows[:: -1 if n % 2 else 1])
-            take_in(site, START + (5 + i) * HOUR)
-        query = "SELECT ts, label, source, known_at FROM truth ORDER BY ts"
-        found.append((counted(site), site.lake.connect(labels=None).execute(query).fetchall()))
-    assert all(one == found[0] for one in found)
-    assert found[0][0] == (3, 1)
+    for _, group in groupby(sorted(known, key=place), place):
+        mine = list(group)
+        first = min(mine, key=lambda row: row["known_at"])
+        more = {"labels": len(mine), "corrected": len({row["label"] for row in mine}) > 1}
+        if first["known_at"] >= newest[first["source"]] - reach:
+            found.append({**first, **more, "newest": max(row["known_at"] for row in mine)})
+    return found
+
+
+@given(
+    st.lists(labels, min_size=8, max_size=30, unique_by=lambda row: (*place(row), row["known_at"])),
+    st.lists(
+        st.fixed_dictionaries({"device": devices, "ts": hours}), max_size=30, unique_by=lambda r: (r["device"], r["ts"])
+    ),
+    st.integers(0, 40).map(lambda n: START + n * HOUR),
+    st.integers(1, 40).map(lambda n: n * HOUR),
+)
+@settings(deadline=None, max_examples=60)
+def test_delays_are_those_of_the_first_words(
+    rows: list[Row], events: list[Row], as_of: datetime, reach: timedelta
+) -> None:
+    events += [{"device": row["device"], "ts": row["ts"]} for row in rows[::2]]
+    events = list({(e["device"], e["ts"]): e for e in events}.values())
+    words = first_words(rows, as_of, reach)
+    found = [Delay(**row) for row in ask("label_delay.sql", rows, events, as_of=as_of, reach=reach)]
+    whole = {delay.source: delay for delay in found if delay.week is None}
+    assert whole.keys() == {word["source"] for word in words}
+    for delay in found:
+        mine = [w for w in words if w["source"] == delay.source and delay.week in (None, _week(w["known_at"]))]
+        late = [(w["known_at"] - w["ts"]).total_seconds() for w in mine]
+        assert (delay.labels, delay.events) == (sum(w["labels"] for w in mine), len(mine))
+        assert (delay.corrected, delay.early) == (sum(w["corrected"] for w in mine), sum(s < 0 for s in late))
+        assert [delay.delay_median, delay.delay_p95] == pytest.approx(np.quantile(late, [0.5, 0.95]).tolist())
+        ingest = [(w["ingested_at"] - w["known_at"]).total_seconds() for w in mine]
+        assert [delay.ingest_median, delay.ingest_p95] == pytest.approx(np.quantile(ingest, [0.5, 0.95]).tolist())
+        assert delay.newest == max(w["newest"] for w in mine)
+    for source, delay in whole.items():
+        mine = [w for w in words if w["source"] == source]
+        moments = sorted({w["known_at"] for w in mine})
+        pauses = [(b - a).total_seconds() for a, b in pairwise(moments)]
+        assert delay.pause == max(pauses, default=None)
+        newest = max(row["known_at"] for row in rows if row["source"] == source and row["known_at"] <= as_of)
+        before = (as_of - timedelta(seconds=delay.delay_median)).replace(minute=0)
+        due = {(e["device"], e["ts"]) for e in events if newest - reach <= e["ts"] < before}
+        covered = due & {(w["device"], w["ts"]) for w in mine}
+        assert delay.coverage == (pytest.approx(len(covered) / len(due)) if due else None)
+
+
+def _week(moment: datetime) -> datetime:
+    return (moment - timedelta(days=moment.weekday())).replace(hour=0)
+
+
+def met(shift: float, noise: float = 0.0, device: str = "d1", first: int = 0) -> Meeting:
+    """What becomes of 300 labels of an hour of events, each off by `shift` and up to `noise` seconds."""
+    draw = np.random.default_rng(3)
+    at = [START + timedelta(seconds=20 * i + float(draw.uniform(0, 9))) for i in range(2000)]
+    ingested = {"known_at": START, "ingested_at": START, "label": "bad", "source": "lab"}
+    rows = [
+        {**ingested, "device": device, "ts": ts + timedelta(seconds=shift + float(draw.uniform(0, noise)))}
+        for ts in at[first : first + 300]
+    ]
+    (row,) = ask("label_matches.sql", rows, [{"device": "d1", "ts": ts} for ts in at])
+    return Meeting(**row)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"shift": 7200, "first": 500}, "most would meet one 7200 s earlier: see the clock and the time zone"),
+        ({"shift": -19800, "first": 1200}, "most would meet one 19800 s later"),
+        ({"shift": -0.0005, "noise": 0.0004}, r"away: `ts` is the event's own, to the microsecond"),
+        ({"shift": 0, "device": "D1"}, "300 are of devices that never sent an event"),
+        ({"shift": -400_000}, "their devices have no event within a day"),
+    ],
+)
+def test_labels_that_meet_no_event_are_told_why(how: dict[str, Any], says: str) -> None:
+    found = met(**how)
+    assert found.astray
+    assert (found.met, found.lost) == (0, 300)
+    assert found.sentence.startswith("300 of the newest 300 labels of lab meet no event; ")
+    assert says in found.sentence
+
+
+def test_labels_that_meet_events_or_may_yet_are_well() -> None:
+    assert (met(0).met, met(0).astray) == (300, False)
+    ahead = met(3600 * 48, first=1000)
+    assert (ahead.waiting, ahead.lost, ahead.astray) == (300, 0, False)
+
+
+def test_only_what_came_within_a_day_of_the_newest_is_looked_at() -> None:
+    base = {"device": "d1", "label": "bad", "source": "lab", "known_at": START}
+    rows = [
+        {**base, "ts": START + timedelta(seconds=n), "ingested_at": START + day * 24 * HOUR}
+        for day, several in ((0, range(9)), (2, range(20, 23)))
+        for n in several
+    ]
+    (row,) = ask(
+        "label_matches.sql", rows, [{"device": "d1", "ts": START + timedelta(seconds=n)} for n in (*range(9), 99)]
+    )
+    assert (row["labels"], row["met"], row["sampled"]) == (3, 0, 3)
