@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from assets.labels import label_assets
 from edge_runtime.spool import Event
+from edgeloop.store import open_store
 from ingest.run import ingest
 from tests.ingest.batches import MICROSECONDS, events, put_labels, seal, told
 from tests.site import START, Site, make_site
@@ -45,8 +47,9 @@ def test_a_lake_without_labels_has_nothing_to_complain_of(tmp_path: Path) -> Non
     assert not shown
 
 
-def test_labels_of_another_time_zone_are_a_warning_that_says_by_how_much(tmp_path: Path) -> None:
-    site = make_site(tmp_path)
+@pytest.mark.parametrize("store_kind", ["directory", "minio"])
+def test_labels_of_another_time_zone_are_a_warning_that_says_by_how_much(tmp_path: Path, store_url: str) -> None:
+    site = make_site(tmp_path, store=open_store(store_url))
     site.store.create(*seal(site, uneven(500)))
     put_labels(site, "operator", *(told(moment(i), "bad", 3 + i / 1000) for i in range(100)))
     checks, shown = look(site, START + 4 * HOUR)
