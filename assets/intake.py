@@ -14,7 +14,7 @@ from edgeloop.config import LoopConfig
 from edgeloop.events import TIME
 from fleet.releases import read_release
 from fleet.rollouts import read_current
-from ingest.aggregates import update_aggregates
+from ingest.aggregates import AGGREGATES, Made, update_aggregates
 from ingest.drift import drift
 from ingest.gaps import Gaps, find_gaps
 from ingest.run import IngestReport, ingest
@@ -87,6 +87,14 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
             ),
             loop_asset(
                 config,
+                "release_hourly",
+                "aggregates",
+                "One row a release and hour, with histograms of confidence and latency.",
+                {"duckdb", "deltalake"},
+                ["events", "labels"],
+            ),
+            loop_asset(
+                config,
                 "feature_hourly",
                 "aggregates",
                 "One row a feature and hour.",
@@ -97,9 +105,11 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
         pool="delta_writer",
     )
     def aggregates(centre: dg.ResourceParam[Centre]) -> Iterator[dg.MaterializeResult]:
-        counts = update_aggregates(centre.lake(config))
-        for name in ("device_hourly", "feature_hourly"):
-            yield dg.MaterializeResult(asset_key=[prefix, name], metadata={"rows written": counts.get(name, 0)})
+        found = update_aggregates(centre.lake(config))
+        for aggregate in AGGREGATES:
+            made = found.get(aggregate.name, Made())
+            counts = {"rows made": made.rows, "of hours": made.hours, "files read": made.files, "of files": made.of}
+            yield dg.MaterializeResult(asset_key=[prefix, aggregate.name], metadata=counts)
 
     complete = dg.AssetCheckSpec(
         "nothing_missing",

@@ -141,19 +141,45 @@ class Lake:
                     add_truth(connection, self.label_sources)
         return connection
 
+    def add_part(
+        self, connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable, paths: Collection[str], view: str
+    ) -> None:
+        """Add a view of those of the table's files alone, by their paths in its log."""
+        wanted = {_file_name(path) for path in paths}
+        uris = [uri for uri in table.file_uris() if _file_name(uri) in wanted]
+        if self._store.directory is None or not uris:
+            rows = self._dataset(name, table)
+            files = [f for f in rows.get_fragments() if _file_name(f.path) in wanted]
+            connection.register(view, ds.FileSystemDataset(files, rows.schema, rows.format, rows.filesystem))
+        else:
+            self._add_files(connection, name, uris, view)
+
+    def read_files(self, name: str, paths: Collection[str]) -> tuple[ds.Dataset, list[str]]:
+        """The rows of files that the table has or had, without its partition's columns; and the paths of those that are gone."""
+        table = self.table(name)
+        assert table is not None, f"{name} has not been written yet"
+        rows = self._dataset(name, table)
+        found = {f.path: f.type is fs.FileType.File for f in rows.filesystem.get_file_info(list(paths))}
+        files = [rows.format.make_fragment(path, rows.filesystem) for path, there in found.items() if there]
+        gone = [path for path, there in found.items() if not there]
+        return ds.FileSystemDataset(files, rows.schema, rows.format, rows.filesystem), gone
+
     def _add_view(self, connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable) -> None:
         uris = table.file_uris()
         if self._store.directory is None:
             # DuckDB reads s3:// only with an extension that has to be downloaded; Arrow does it without.
             connection.register(name, self._dataset(name, table))
         elif uris:
-            # Partition columns are not in the files; hive_partitioning takes them from the paths.
-            files = ", ".join("'" + escape(unquote(uri)).replace("'", "''") + "'" for uri in uris)
-            options = "hive_partitioning = true, hive_types_autocast = false, union_by_name = true"
-            with own_errors(name):
-                connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], {options})")
+            self._add_files(connection, name, uris, name)
         else:
             connection.register(name, self._dataset(name, table))
+
+    def _add_files(self, connection: duckdb.DuckDBPyConnection, name: str, uris: list[str], view: str) -> None:
+        # Partition columns are not in the files; hive_partitioning takes them from the paths.
+        files = ", ".join("'" + escape(unquote(uri)).replace("'", "''") + "'" for uri in uris)
+        options = "hive_partitioning = true, hive_types_autocast = false, union_by_name = true"
+        with own_errors(name):
+            connection.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet([{files}], {options})")
 
     def _dataset(self, name: str, table: DeltaTable) -> ds.Dataset:
         if self._store.directory is not None:
@@ -234,6 +260,10 @@ def own_errors(table: str) -> Iterator[None]:
         raise StoreError(
             f"table {table} could not be read or written: {reason}.", remedy="Check that the store is up; run it again."
         ) from error
+
+
+def _file_name(path: str) -> str:
+    return path.rpartition("/")[2]  # with a UUID in it
 
 
 def _s3_of(path: str) -> fs.SubTreeFileSystem:

@@ -30,7 +30,7 @@ QUESTIONS = {
     before.partition("?")[0].rpartition("\n")[2]: after.partition("```")[0] for before, after in pairwise(PARTS)
 }
 LAYOUT = Layout("pump")
-TABLES = ("batches", "decisions", "device_hourly", "events", "feature_hourly", "labels", "sketches")
+TABLES = ("batches", "decisions", "device_hourly", "events", "feature_hourly", "labels", "release_hourly", "sketches")
 Ask = Callable[..., list[dict[str, Any]]]
 
 
@@ -83,7 +83,7 @@ def about(words: str) -> str:
 
 
 def test_every_question_is_asked() -> None:
-    assert len(QUESTIONS) == TEXT.count("```sql\n") == 12
+    assert len(QUESTIONS) == TEXT.count("```sql\n") == 13
 
 
 @pytest.mark.parametrize("question", [question for question in QUESTIONS if "trained on" not in question])

@@ -44,6 +44,10 @@ def rows(site: Site, query: str) -> list[tuple[object, ...]]:
     return found
 
 
+def rows_made(site: Site) -> dict[str, int]:
+    return {name: made.rows for name, made in update_aggregates(site.lake).items()}
+
+
 def hostile(site: Site) -> dict[str, Callable[[], tuple[str, bytes]]]:
     """What a broken or hostile device may send, and a word of the reason that must be given. The batch is of 20 events."""
     _, good = seal_aggregated(site, events(1, 20))
@@ -138,8 +142,8 @@ def test_hours_are_made_of_both_kinds(site: Site) -> None:
         event.latency_us = float(draw.uniform(0, 100))
     values = np.array([e.inputs[0] for e in (*told, *kept)])
     run(site, seal(site, told), seal_aggregated(site, kept[:1500], device="d2"))
-    assert update_aggregates(site.lake) == {"device_hourly": 2, "feature_hourly": 3}
-    assert update_aggregates(site.lake) == {"device_hourly": 0, "feature_hourly": 0}
+    assert rows_made(site) == {"device_hourly": 2, "release_hourly": 1, "feature_hourly": 3}
+    assert rows_made(site) == {"device_hourly": 0, "release_hourly": 0, "feature_hourly": 0}
     run(site, seal_aggregated(site, kept[1500:], device="d2"))
     update_aggregates(site.lake)
     devices = rows(site, "SELECT device, events, weighted, labelled FROM device_hourly ORDER BY 1")
