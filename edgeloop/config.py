@@ -183,7 +183,7 @@ class LoopConfig(_Section, frozen=True, kw_only=True, dict=True):
     def name(self) -> str:
         return self.loop.name
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         return Layout(self.loop.name)
 
