@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, Transaction, write_deltalake
@@ -111,21 +112,32 @@ def _append_once(
 
 
 def _rows(store: Store, plan: Plan, kind: _Kind, batches: Sequence[AcceptedBatch]) -> pa.Table:
-    schema = kind.schema
-    parts = [schema.empty_table()]
-    for batch in batches:
-        content = _read_planned(store, batch.path, batch.sha256)
-        if content is None:
-            continue
-        rows = kind.read(content)
-        constant = {"device": batch.device, "epoch": batch.epoch, "batch": batch.sha256, "ingested_at": plan.created}
-        for column, value in constant.items():
-            rows = rows.append_column(
-                schema.field(column), pa.repeat(pa.scalar(value, schema.field(column).type), rows.num_rows)
-            )
-        rows = rows.append_column("month", pc.strftime(rows[kind.time], "%Y-%m"))
-        parts.append(rows.select(schema.names).cast(schema))
-    return pa.concat_tables(parts)
+    found = [(batch, rows) for batch in batches if (rows := _rows_of(store, kind, batch)) is not None]
+    own = pa.schema([field for field in kind.schema if field.name not in _ADDED])
+    rows = pa.concat_tables([own.empty_table(), *(rows for _, rows in found)]).combine_chunks()
+    columns = dict(zip(rows.column_names, rows.columns, strict=True))
+    which = pa.array(np.repeat(np.arange(len(found)), [rows.num_rows for _, rows in found]))
+    for name, attribute in _OF_THE_BATCH.items():
+        values = pa.array([getattr(batch, attribute) for batch, _ in found], kind.schema.field(name).type)
+        columns[name] = values.take(which)
+    columns["ingested_at"] = pa.repeat(pa.scalar(plan.created, TIME), rows.num_rows)
+    columns["month"] = _months(rows[kind.time])
+    return pa.Table.from_arrays([columns[name] for name in kind.schema.names], schema=kind.schema)
+
+
+_OF_THE_BATCH = {"device": "device", "epoch": "epoch", "batch": "sha256"}
+_ADDED = {*_OF_THE_BATCH, "ingested_at", "month"}
+
+
+def _months(times: pa.ChunkedArray) -> pa.Array:
+    """`YYYY-MM` of each, which is said once for each month, for to say it is slow."""
+    months = pc.floor_temporal(times, unit="month").combine_chunks().dictionary_encode()
+    return pc.strftime(months.dictionary, "%Y-%m").take(months.indices)
+
+
+def _rows_of(store: Store, kind: _Kind, batch: AcceptedBatch) -> pa.Table | None:
+    content = _read_planned(store, batch.path, batch.sha256)
+    return None if content is None else kind.read(content)
 
 
 def _read_planned(store: Store, path: str, digest: str) -> bytes | None:
