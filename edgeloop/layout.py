@@ -55,7 +55,7 @@ class BatchName:
     seq: int
     sha256: str
 
-    _PATTERN = re.compile(r"(\d{6})-(\d{12})-([0-9a-f]{64})\.parquet")
+    _PATTERN = re.compile(r"([0-9]{6})-([0-9]{12})-([0-9a-f]{64})\.parquet")
 
     def __str__(self) -> str:
         return f"{self.epoch:06d}-{self.seq:012d}-{self.sha256}.parquet"
