@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edgeloop.errors import DataError
-from ingest.check import MAX_BYTES, MAX_EXPANDED, MAX_ROWS, blamed_on_the_file, read_words
+from ingest.check import MAX_BYTES, MAX_EXPANDED, MAX_ROWS, blamed_on_the_file
+from ingest.footer import read_footer
 from ingest.pages import demand_bounded
+from ingest.words import read_words
 
 ROWS = 3
 MOST_COLUMNS = 60
@@ -40,9 +42,10 @@ def glimpse(content: bytes) -> Glimpse:
         if not 0 < len(content) <= MAX_BYTES:
             raise DataError(f"it has {len(content)} bytes, 1 to {MAX_BYTES} are looked at.")
         with blamed_on_the_file():
+            groups = read_footer(content).groups
             file = pq.ParquetFile(pa.BufferReader(content))
             seen = _footer(file)
-            demand_bounded(content, MAX_ROWS, MAX_EXPANDED)
+            demand_bounded(content, groups, MAX_ROWS, MAX_EXPANDED)
             seen = replace(seen, first=_first_rows(file))
     except DataError as error:
         return replace(seen, unreadable=error.message)

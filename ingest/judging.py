@@ -17,7 +17,7 @@ from edgeloop.config import LoopConfig
 from edgeloop.errors import DataError, NotFound
 from edgeloop.layout import Layout
 from edgeloop.store import Entry, Store
-from ingest.check import MAX_BYTES, check_batch, check_labels, label_source
+from ingest.check import MAX_BYTES, batch_place, check_batch, check_labels, label_source
 from ingest.known import Known, demand_fresh_sequence
 from ingest.plan import AcceptedBatch, AcceptedLabels, Plan, Rejected
 
@@ -73,14 +73,19 @@ def look(store: Store, config: LoopConfig, waiting: Iterator[Entry], now: dateti
 
 
 def _look_at(store: Store, config: LoopConfig, entry: Entry, now: datetime) -> AcceptedBatch | AcceptedLabels:
+    if not entry.path.startswith(f"{config.layout.labels}/"):
+        batch_place(entry.path, config)  # what has no name of a batch is not fetched
+        batch = check_batch(entry.path, _read(store, entry), config, now)
+        return msgspec.structs.replace(batch, version=entry.version, stored_at=entry.modified)
+    source, content = label_source(entry.path, config), _read(store, entry)
+    rows = check_labels(content, config, now).num_rows
+    return AcceptedLabels(entry.path, source, rows, sha256(content).hexdigest(), entry.version)
+
+
+def _read(store: Store, entry: Entry) -> bytes:
     if not 0 < entry.size <= MAX_BYTES:
         raise DataError(f"it has {entry.size} bytes, 1 to {MAX_BYTES} are taken.")
-    content = store.read(entry.path, entry.size)  # what has grown since it was listed is not to fill the memory
-    if not entry.path.startswith(f"{config.layout.labels}/"):
-        batch = check_batch(entry.path, content, config, now)
-        return msgspec.structs.replace(batch, version=entry.version, stored_at=entry.modified)
-    rows, source = check_labels(content, config, now).num_rows, label_source(entry.path, config)
-    return AcceptedLabels(entry.path, source, rows, sha256(content).hexdigest(), entry.version)
+    return store.read(entry.path, entry.size)  # what has grown since it was listed is not to fill the memory
 
 
 def judge(looked: Looked, known: Known, others: Sequence[Plan], blank: Plan) -> Plan:

@@ -1,8 +1,7 @@
 """What a Parquet file unpacks to, by the headers of its pages.
 
 The footer says so too, and a hostile one says what it likes: by it, a file of 20 KB was read that took 2.5 GB. Arrow makes room for a
-page as its own header says, so these are what is counted. The footer is read here as well: of a damaged one, to ask Arrow for a column
-can end the process. So whatever Arrow could take for something else than is read here is refused.
+page as its own header says, so these are what is counted.
 
 Source: the Parquet format, parquet.thrift, and Thrift's compact protocol.
 """
@@ -10,7 +9,7 @@ Source: the Parquet format, parquet.thrift, and Thrift's compact protocol.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgeloop.errors import DataError
@@ -18,51 +17,43 @@ from edgeloop.errors import DataError
 PAGE = 1024
 """Bytes that a page counts for besides its own, or one could be millions of empty ones."""
 
-FOOTER = 2 * 1024 * 1024
-"""Bytes that a footer may have: a column takes about 150 of them."""
-
 DATA, DICTIONARY, DATA_2 = 0, 2, 3
-DELTA_BYTE_ARRAY = 7
-"""Each text is so many bytes of the one before and the rest: a page of this encoding has no bound but its own word."""
+BY_DIFFERENCE = 6, 7
+"""DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY. By the latter a text is so many bytes of the one before and the rest, and a page has no
+bound but its own word. Arrow does not make dictionaries of the former."""
 
-_TAIL = 8
-_ROW_GROUPS, _COLUMNS, _META_DATA = 4, 1, 3
+_COLUMNS, _META_DATA = 1, 3
 _HELD, _TOTAL_PACKED, _DATA_OFFSET, _DICTIONARY_OFFSET = 5, 7, 9, 11
 _TYPE, _UNPACKED, _PACKED = 1, 2, 3
 _HEADER = {DATA: 5, DATA_2: 8}
 _VALUES, _ENCODING = 1, {DATA: 2, DATA_2: 4}
 _BITS = {4: 16, 5: 32, 6: 64}
 """Of whole numbers, by their kind."""
-_BYTES, _LIST, _STRUCT = 8, 9, 12
+BYTES, LIST, STRUCT = 8, 9, 12
 
-_KINDS = {
-    **dict.fromkeys([(2,), (4,), (5,), (7,), (4, 1), (4, 4), (4, 1, 3, 8), (4, 1, 3, 13)], _STRUCT),
-    **dict.fromkeys([(4, 1, 3, 3), (4, 1, 8, 2, 1)], _BYTES),
-    **dict.fromkeys([(4, 1, 3, 2), (4, 1, 3, 17, 2)], 5),
-    **dict.fromkeys([(4, 1, 3, _DICTIONARY_OFFSET), (4, 1, 3, 16, 2), (4, 1, 3, 16, 3)], 6),
-}
-"""What every list in a footer is of, by the fields that lead to it: Arrow reads that, whatever the list says that it is of. And of
-what kind the one field is that is used here and may be missing: of another kind, it is missing to Arrow."""
+_DAMAGED = "it is damaged: its footer, or the header of a page, has"
 
 
-def demand_bounded(content: bytes, most_rows: int, most_bytes: int) -> None:
+def demand_bounded(content: bytes, groups: Sequence[Any], most_rows: int, most_bytes: int) -> None:
     """Demand that no column holds more than `most_rows` values, and that all pages together unpack to `most_bytes` at the most.
+
+    Args:
+        groups: the row groups, as `footer.read_footer` gives them.
 
     Raises:
         DataError: they do not.
         LookupError, TypeError, RecursionError: the file is damaged.
     """
-    length = int.from_bytes(content[-_TAIL:][:4], "little")
-    if length > FOOTER:
-        raise DataError(f"its footer has {length} bytes, at most {FOOTER} are read.")
     unpacked, held = 0, Counter[int]()
-    for group in Thrift(content, len(content) - _TAIL - length, _KINDS).struct()[_ROW_GROUPS]:
+    for group in groups:
         for place, column in enumerate(group[_COLUMNS]):
             for size, values in _pages(content, column[_META_DATA]):
                 unpacked += size + PAGE
                 held[place] += values
-                if unpacked > most_bytes or held[place] > most_rows:
-                    raise DataError(f"its pages unpack to more than {most_rows} rows or {most_bytes} bytes.")
+                if held[place] > most_rows:
+                    raise DataError(f"it has pages of more than the {most_rows} rows that are taken.")
+                if unpacked > most_bytes:
+                    raise DataError(f"its pages unpack to more than the {most_bytes} bytes that are taken.")
 
 
 def _pages(content: bytes, column: dict[int, Any]) -> Iterator[tuple[int, int]]:
@@ -92,7 +83,7 @@ def _values(page: dict[int, Any]) -> int:
     if kind == DICTIONARY:
         return 0
     header = page[_HEADER[kind]]
-    if header[_ENCODING[kind]] == DELTA_BYTE_ARRAY:
+    if header[_ENCODING[kind]] in BY_DIFFERENCE:
         raise DataError(
             "it has texts encoded by their difference.", remedy="Write it with dictionary or plain encoding."
         )
@@ -118,19 +109,19 @@ class Thrift:
         while head := self._byte():
             before, field = field, field + (head >> 4) if head >> 4 else self._whole(16)
             if not before < field < 1 << 15:  # of two of a number, Arrow takes the last
-                raise DataError("its fields do not rise.")
+                raise DataError(f"{_DAMAGED} fields that do not rise.")
             found[field] = self._field(head & 15, (*path, field))
         return found
 
     def _field(self, kind: int, path: tuple[int, ...]) -> Any:
-        if kind == _LIST:
+        if kind == LIST:
             return self._list(path)
         self._demand(kind, path)
         return kind == 1 if kind in (1, 2) else self._value(kind, path)
 
     def _demand(self, kind: int, path: tuple[int, ...]) -> None:
         if self._kinds.get(path, kind) != kind:
-            raise DataError(f"its field {path} is of kind {kind}.")
+            raise DataError(f"{_DAMAGED} a field {path} of kind {kind}.")
 
     def _list(self, path: tuple[int, ...]) -> list[Any]:
         head = self._byte()
@@ -144,15 +135,15 @@ class Thrift:
             return self._byte()
         if kind in _BITS:
             return self._whole(_BITS[kind])
-        if kind in (7, _BYTES):
+        if kind in (7, BYTES):
             length = 8 if kind == 7 else self._varint()
             self.at += length
             return None
-        if kind == _LIST:
+        if kind == LIST:
             return self._list(path)
-        if kind == _STRUCT:
+        if kind == STRUCT:
             return self.struct(path)
-        raise DataError(f"it has a field of kind {kind}.")
+        raise DataError(f"{_DAMAGED} a field of kind {kind}.")
 
     def _whole(self, bits: int) -> int:
         coded = self._varint(bits)
@@ -165,7 +156,7 @@ class Thrift:
             found |= (byte & 127) << shift
             if byte < 128 and found < 1 << bits:
                 return found
-        raise DataError(f"it has a number of over {bits} bits.")
+        raise DataError(f"{_DAMAGED} a number of over {bits} bits.")
 
     def _byte(self) -> int:
         byte = self._content[self.at]

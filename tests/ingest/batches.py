@@ -22,6 +22,7 @@ from ingest.judging import judge, look
 from ingest.lanes import WHOLE, Lane
 from ingest.plan import PLAN_VERSION, Plan
 from ingest.waiting import Waiting
+from ingest.words import PREFIX
 from tests.site import START, Site
 
 MICROSECONDS = 1_000_000
@@ -84,15 +85,17 @@ def put_labels(site: Site, source: str, *rows: dict[str, Any]) -> None:
 def rewrite(
     site: Site, content: bytes, change: object = None, words: dict[str, str] | None = None, first: int = 1
 ) -> tuple[str, bytes]:
-    """The batch with its table or its words changed, which it says as version 1 did, and a name that fits the new bytes."""
+    """The batch with its table or its words changed, said as its version does, and a name that fits the new bytes."""
     file = pq.ParquetFile(pa.BufferReader(content))
     table = file.read()
-    kept = {f"edgeloop.{k.decode().removeprefix('edgeloop.')}": v.decode() for k, v in file.metadata.metadata.items()}
+    kept = {k.decode().removeprefix(PREFIX): v.decode() for k, v in file.metadata.metadata.items()}
+    kept |= {k.removeprefix(PREFIX): v for k, v in (words or {}).items()}
+    said = {k if k != "schema" and kept["schema"] != "1" else f"{PREFIX}{k}": v for k, v in kept.items() if v}
     table = (change(table) if callable(change) else table).replace_schema_metadata(None)
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, table.schema) as writer:
         writer.write_table(table)
-        writer.add_key_value_metadata({k: v for k, v in {**kept, **(words or {})}.items() if v})
+        writer.add_key_value_metadata(said)
     return named(site, sink.getvalue().to_pybytes(), first)
 
 

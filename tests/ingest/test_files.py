@@ -100,7 +100,7 @@ def test_a_decimal_of_a_device_is_to_the_centre_the_float32_that_it_was(
         ("f_a", "9" * 76, pa.decimal256(76, 0), "values without end"),
         ("confidence", "1.8", pa.decimal128(9, 1), "confidences outside"),
         ("weight", "0.5", pa.decimal128(9, 1), "weights under 1"),
-        ("seq", "1.5", pa.decimal128(9, 1), "cannot be read"),
+        ("seq", "1.5", pa.decimal128(9, 1), "expected int64"),
         ("prediction", "1.5", pa.decimal128(9, 1), "expected string"),
     ],
 )

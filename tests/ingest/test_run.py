@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,9 @@ from edgeloop.store import Store
 from ingest.aggregates import update_aggregates
 from ingest.check import MAX_BYTES
 from ingest.completeness import completeness
-from ingest.plan import decode_plan
 from ingest.run import ingest
 from ingest.tables import BATCHES
-from tests.ingest.batches import column, events, lying, named, planned, rewrite, seal
+from tests.ingest.batches import events, named, planned, rewrite, seal
 from tests.site import LOOP, START, BentStore, Site, link_down, make_site, readings
 
 NOW = START + timedelta(days=1)
@@ -71,89 +69,6 @@ def test_an_overlap_with_other_content_is_rejected_with_the_remedy(site: Site) -
     assert "40 to 89 overlap" in site.store.read(reason).decode()
     assert "new epoch" in site.store.read(reason).decode()
     assert count(site) == (50, 50)
-
-
-def hostile(site: Site) -> dict[str, Callable[[], tuple[str, bytes]]]:
-    """What a broken or hostile device may send, and a word of the reason that must be given."""
-    _, good = seal(site, events(1, 5))
-    inbox = site.config.layout.inbox
-    seconds = "timestamp[us, tz=UTC]"
-    times = pa.timestamp("us", tz="UTC")
-    assert str(times) == seconds
-
-    def bent(change: object = None, **words: str) -> Callable[[], tuple[str, bytes]]:
-        return lambda: rewrite(site, good, change, {f"edgeloop.{k}": v for k, v in words.items()})
-
-    far = int((NOW + timedelta(days=3)).timestamp() * 1e6)
-    _, bomb = bent(column("prediction", [str(i) + "x" * 14_000_000 for i in range(5)], pa.string()))()
-    _, many = rewrite(site, good, lambda t: pa.concat_tables([t] * 20_001))
-    sink = pa.BufferOutputStream()
-    plain = pq.read_table(pa.BufferReader(good))
-    pq.write_table(plain, sink, use_dictionary=False, column_encoding={"prediction": "DELTA_BYTE_ARRAY"})
-    by_difference = sink.getvalue().to_pybytes()
-    return {
-        "not what its name says": lambda: (seal(site, events(1, 5))[0], good[:-1] + b"x"),
-        "no Parquet": lambda: named(site, good[:200]),
-        "0 bytes": lambda: named(site, b""),
-        "no Parquet file": lambda: named(site, b"PAR1" + b"\0" * 300 + b"PAR1"),
-        "is not <epoch>": lambda: (f"{inbox}/d1/data.parquet", good),
-        "not at inbox/<device>": lambda: (f"{inbox}/d1/deeper/{named(site, good)[0].rpartition('/')[2]}", good),
-        "device is 'd1'": lambda: named(site, good, device="d2"),
-        "loop is 'other'": bent(loop="other"),
-        "epoch is '8'": bent(epoch="8"),
-        "features is": bent(features="0" * 64),
-        "event schema 3": bent(schema="3"),
-        "schema is ''": bent(schema=""),
-        "shed is '-1'": bent(shed="-1"),
-        "sealed_at is no time": bent(sealed_at="yesterday"),
-        "columns differ": bent(lambda t: t.drop_columns(["weight"])),
-        "columns differ from the loop's: extra": bent(lambda t: t.append_column("extra", pa.array([1] * 5))),
-        "f_a is string, expected float": bent(column("f_a", ["x"] * 5, pa.string())),
-        "a value of 9000000 bytes": bent(column("prediction", ["x" * 9_000_000] * 5, pa.string())),
-        "do not rise": bent(column("seq", [1, 2, 2, 3, 4], pa.int64())),
-        "from the one in its name": bent(column("seq", [2, 3, 4, 5, 6], pa.int64())),
-        "'seq' with null values": bent(column("seq", [1, 2, None, 4, 5], pa.int64())),
-        "outside 2000": bent(column("ts", [0] * 5, times)),
-        "Set the device's clock": bent(column("ts", [far] * 5, times)),
-        "weights": bent(column("weight", [1, 1, 0.5, 1, 1], pa.float32())),
-        "weights under 1 or without end": bent(column("weight", [1, 1, float("nan"), 1, 1], pa.float32())),
-        "confidences": bent(column("confidence", [2.0] * 5, pa.float32())),
-        "no class of the loop": bent(column("prediction", ["evil"] * 5, pa.string())),
-        "0 rows": bent(lambda t: t.slice(0, 0)),
-        "rows, 1 to": lambda: rewrite(site, seal(site, events(1, 5))[1], lambda t: pa.concat_tables([t] * 20_001)),
-        "µs from 1970": bent(column("ts", [2**62] * 5, times)),
-        "prediction is not there or nested": bent(column("prediction", [["good"]] * 5, pa.list_(pa.string()))),
-        "Invalid UTF8 payload": bent(column("prediction", [b"\xff\xfe"] * 5, pa.binary())),
-        "is not the digest of a manifest": bent(column("release", ["../../x"] * 5, pa.string())),
-        f"0 to 4, 1 to {10**12 - 1}": lambda: rewrite(
-            site, seal(site, events(1, 5))[1], column("seq", [0, 1, 2, 3, 4], pa.int64()), first=0
-        ),
-        "pages unpack to": lambda: named(
-            site, lying(bomb, pq.ParquetFile(pa.BufferReader(bomb)).metadata.row_group(0).total_byte_size)
-        ),
-        "unpack to more than 100000 rows": lambda: named(site, lying(many, 100_005, 1)),
-        "encoded by their difference": lambda: named(site, by_difference),
-        "unpacks to": bent(column("prediction", [str(i) + "x" * 14_000_000 for i in range(5)], pa.string())),
-    }
-
-
-def test_every_hostile_batch_is_quarantined_with_its_reason_and_stops_nothing(site: Site) -> None:
-    expected = {}
-    for word, make in hostile(site).items():
-        path, content = make()
-        if path not in expected:
-            expected[put(site, path, content)] = word
-    put(site, *seal(site, events(1, 5), device="honest"))
-    report = run(site)
-    plan = decode_plan(site.store.read(site.config.layout.plan(1)))
-    reasons = {bad.path: bad.reason for bad in plan.rejected}
-    assert {p: w for p, w in expected.items() if p not in reasons} == {}
-    for path, word in expected.items():
-        assert word in reasons[path], (word, reasons[path])
-    assert (report.batches, report.rows) == (1, 5)
-    assert count(site) == (5, 5)
-    quarantined = {e.path for e in site.store.list(site.config.layout.quarantine)}
-    assert len(quarantined) == 2 * len(expected)
 
 
 def test_a_store_that_fails_in_the_middle_loses_and_doubles_nothing(site: Site) -> None:

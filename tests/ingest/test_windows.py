@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 
-from edge_runtime.aggregates import sketch
-from edgeloop.events import TIME
 from edgeloop.manifest import Reference
 from ingest.aggregates import update_aggregates
 from ingest.completeness import completeness
@@ -20,7 +15,7 @@ from ingest.drift import drift
 from ingest.plan import decode_plan
 from ingest.run import IngestReport, ingest
 from tests.edge_runtime.test_aggregates import AGGREGATED
-from tests.ingest.batches import column, events, planned, rewrite, seal, seal_aggregated
+from tests.ingest.batches import events, planned, rewrite, seal, seal_aggregated
 from tests.site import START, Site, make_site
 
 NOW = START + timedelta(days=1)
@@ -46,75 +41,6 @@ def rows(site: Site, query: str) -> list[tuple[object, ...]]:
 
 def rows_made(site: Site) -> dict[str, int]:
     return {name: made.rows for name, made in update_aggregates(site.lake).items()}
-
-
-def hostile(site: Site) -> dict[str, Callable[[], tuple[str, bytes]]]:
-    """What a broken or hostile device may send, and a word of the reason that must be given. The batch is of 20 events."""
-    _, good = seal_aggregated(site, events(1, 20))
-
-    def bent(change: object = None, **words: str) -> Callable[[], tuple[str, bytes]]:
-        return lambda: rewrite(site, good, change, {f"edgeloop.{k}": v for k, v in words.items()})
-
-    def per_row(name: str, value: Callable[[dict[str, object]], object], kind: pa.DataType) -> object:
-        return lambda table: column(name, [value(row) for row in table.to_pylist()], kind)(table)  # type: ignore[operator]
-
-    def but(measure: str, name: str, value: object, kind: pa.DataType) -> Callable[[], tuple[str, bytes]]:
-        return bent(per_row(name, lambda row: value if row["measure"] == measure else row[name], kind))
-
-    infinite = sketch(np.float32([np.inf] * 20), np.ones(20, np.int64))
-    sure = sketch(np.float32([2.0] * 20), np.ones(20, np.int64))
-    return {
-        "of kind 'rumours'": bent(kind="rumours"),
-        "not there or nested": bent(kind="events"),
-        "event schema 3": bent(schema="3"),
-        "events is ''": bent(events=""),
-        "last_seq is '-1'": bent(last_seq="-1"),
-        "of 0 events from 1": bent(events="0"),
-        "20 events from 1 to 19": bent(last_seq="19"),
-        f"from 1 to {10**12}": bent(last_seq=str(10**12)),
-        "of 21 events, and counts 20": bent(events="21", last_seq="21"),
-        "counts 40": bent(lambda t: pa.concat_tables([t, t])),
-        "add up": but("f_a", "events", 19, pa.int64()),
-        "add up to the events": but("prediction", "weight", 21, pa.int64()),
-        "without some of the loop's measures": bent(lambda t: t.filter(pc.not_equal(t["measure"], "f_a"))),
-        "measures 'f_z'": but("f_a", "measure", "f_z", pa.string()),
-        "0 events of weight": but("event", "events", 0, pa.int64()),
-        "counts -20 events": but("event", "events", -20, pa.int64()),
-        "20 events of weight 19": but("event", "weight", 19, pa.int64()),
-        "of weight 9223372036854775807": but("event", "weight", 2**63 - 1, pa.int64()),
-        "a sketch holds 20 values, its row says 21": but("f_a", "weight", 21, pa.int64()),
-        "confidences": but("confidence", "sketch", sure, pa.binary()),
-        "no numbers": but("f_a", "sketch", infinite, pa.binary()),
-        "not a KLL sketch": but("f_a", "sketch", b"x" * 40, pa.binary()),
-        "a value of 9000 bytes": but("f_a", "sketch", b"x" * 9000, pa.binary()),
-        "a sketch of 'event'": but("event", "sketch", sure, pa.binary()),
-        "no class of the loop: 'evil'": but("prediction", "value", "evil", pa.string()),
-        "no class of the loop: 'good'": but("event", "value", "good", pa.string()),
-        "not the digest of a manifest": bent(per_row("release", lambda _: "../x", pa.string())),
-        "no whole hours": bent(per_row("hour", lambda row: row["hour"] + timedelta(seconds=1), TIME)),  # type: ignore[operator]
-        "are no whole hours": bent(per_row("until", lambda row: row["hour"], TIME)),
-        "hour runs from": bent(per_row("hour", lambda _: -(2**62), TIME)),
-        "until runs from": bent(per_row("until", lambda _: NOW + timedelta(days=3), TIME)),
-        "null values": but("event", "events", None, pa.int64()),
-    }
-
-
-def test_what_a_hostile_device_sends_is_quarantined_with_the_reason(site: Site) -> None:
-    cases = hostile(site)
-    expected = {}
-    for says, make in cases.items():
-        path, content = make()
-        site.store.create(path, content)
-        expected[path.rpartition("/")[2]] = says
-    good = seal_aggregated(site, events(1, 20), device="d2")
-    report = run(site, good)
-    assert (report.batches, report.rows, report.rejected) == (1, 20, len(cases))
-    reasons = {
-        e.path.rpartition("/")[2].removesuffix(".reason.json"): site.store.read(e.path).decode()
-        for e in site.store.list(site.config.layout.quarantine)
-        if e.path.endswith(".reason.json")
-    }
-    assert {says for name, says in expected.items() if says not in reasons[name]} == set()
 
 
 def test_the_books_count_what_a_batch_of_aggregates_stands_for(site: Site) -> None:
