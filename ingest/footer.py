@@ -26,7 +26,7 @@ MAGIC, ENCRYPTED = b"PAR1", b"PARE"
 _TAIL = 8
 _SCHEMA, _ROWS, _ROW_GROUPS = 2, 3, 4
 _WIDTH, _CHILDREN = 2, 5
-_COLUMNS, _UNPACKED = 1, 2
+_COLUMNS, _UNPACKED, _GROUP_ROWS = 1, 2, 3
 _ELSEWHERE, _META_DATA = 1, 3
 
 _KINDS = {
@@ -57,10 +57,14 @@ def read_footer(content: bytes) -> Footer:
     """
     found = Thrift(content, _start(content), _KINDS).struct()
     leaves = _count_leaves(found[_SCHEMA])
-    for group in found[_ROW_GROUPS]:
+    groups = found[_ROW_GROUPS]
+    for group in groups:
         _check_group(group[_COLUMNS], leaves)
-    unpacked = sum(group[_UNPACKED] for group in found[_ROW_GROUPS])
-    return Footer(found[_ROWS], unpacked, found[_ROW_GROUPS])
+    unpacked = sum(group[_UNPACKED] for group in groups)
+    rows = [group[_GROUP_ROWS] for group in groups]  # for as many Arrow makes room, whatever the file says that it has
+    if min(rows, default=0) < 0 or sum(rows) != found[_ROWS]:
+        raise DataError(f"it says that it has {found[_ROWS]} rows, and its row groups have {sum(rows)}.")
+    return Footer(found[_ROWS], unpacked, groups)
 
 
 def _start(content: bytes) -> int:

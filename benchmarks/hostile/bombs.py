@@ -242,6 +242,12 @@ KINDS = [
         lambda by: _lying(by, rewritten(by.good, _rows(20_001)), 100),
     ),
     Kind(
+        "2³¹ rows in a group",
+        "a row group that says it has so many, for which a reader makes room",
+        "its row groups have 2147483648",
+        lambda by: by.footed(lambda tree: tree[GROUPS][1][1][0].update({3: i64(2**31)})),
+    ),
+    Kind(
         "rows that are not there",
         "5 rows under a footer that says 100,000",
         "it has 5 rows and says that it has",
@@ -278,7 +284,7 @@ KINDS = [
     Kind(
         "a list of 2 million", "one row whose feature is a list of so many", "it has pages of more than the", _long_list
     ),
-    Kind("3,000 row groups", "each of the same pages", "rows and says that it has 5", lambda by: _groups(by, 3000)),
+    Kind("3,000 row groups", "each of the same pages", "its row groups have 15000", lambda by: _groups(by, 3000)),
     Kind(
         "250,000 empty row groups",
         "a footer of groups without columns",

@@ -182,7 +182,7 @@ KINDS = [
     Kind(
         "no row group",
         "a footer with rows, and no group of them",
-        "it has 0 rows and says that it has 5",
+        "5 rows, and its row groups have 0",
         lambda by: by.footed(lambda tree: tree.update({GROUPS: (9, (12, []))})),
     ),
     Kind(

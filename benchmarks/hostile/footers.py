@@ -123,14 +123,17 @@ def page_start(chunk: Tree) -> int:
     return whole(meta[DICTIONARY_OFFSET if DICTIONARY_OFFSET in meta else DATA_OFFSET][1])
 
 
-def with_page(content: bytes, place: int, bend: Callable[[Tree, bytes], bytes]) -> bytes:
+def with_page(content: bytes, place: int, bend: Callable[[Tree, bytes], bytes], *, data: bool = False) -> bytes:
     """The file with the first page of its column `place` bent: `bend` changes the header, and gives what is to stand behind it.
 
     All that comes after moves, and the footer says so.
+
+    Args:
+        data: whether it is to be the first of data, and not the dictionary if there is one.
     """
     tree = footer(content)
     chunk = columns(tree)[place]
-    start = page_start(chunk)
+    start = whole(chunk[META][1][DATA_OFFSET][1]) if data else page_start(chunk)
     header, body = parsed(content, start)
     end = body + whole(header[3][1])
     new = bend(header, content[body:end])

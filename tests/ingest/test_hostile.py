@@ -8,8 +8,12 @@ import pytest
 
 from benchmarks.hostile.campaign import campaign, mistakes
 from benchmarks.hostile.catalogue import ALL, HOSTILE, WAITING
+from benchmarks.hostile.fuzz import REFUSED, TAKEN, fuzz
 from benchmarks.hostile.sender import Sender
 from benchmarks.hostile.trial import HONEST, Ending, Run, Stage, ingest_apart
+
+FILES = 400
+"""How many the fuzzer makes."""
 
 TOGETHER = {name: kind for name, kind in ALL.items() if kind not in WAITING}
 
@@ -38,6 +42,13 @@ def test_it_ends_where_it_should_for_a_reason_that_says_why(
 
 def test_what_cannot_be_named_waits_alone(tmp_path: Path) -> None:
     assert campaign(tmp_path, [kind.name for kind in WAITING]) == []
+
+
+def test_changed_files_are_refused_or_taken_as_another_reader_reads_them() -> None:
+    found = fuzz(0, range(FILES))
+    assert found.wrong == []
+    assert found.ended[REFUSED] > FILES / 2
+    assert found.ended[TAKEN] > FILES / 50
 
 
 def test_there_are_many_and_each_is_told(ended: tuple[dict[str, Ending], Run, int]) -> None:
