@@ -124,7 +124,7 @@ KINDS = [
     Kind(
         "footer longer than the file",
         "a footer that says it begins before the file does",
-        "its footer is to have 1023 bytes, and the",
+        "bytes, and the whole file has",
         lambda by: _length(by, len(by.good)),
     ),
     Kind(

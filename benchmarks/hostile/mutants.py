@@ -5,6 +5,7 @@ The digest in the name is made to fit afterwards, or every other check would be 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
@@ -57,7 +58,7 @@ def mutant(good: list[bytes], draw: Random) -> bytes:
     """One of `good`, changed in one to three ways."""
     content = draw.choice(good)
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
-        with suppress(LookupError, ValueError, TypeError, OverflowError, RecursionError):
+        with suppress(LookupError, ValueError, TypeError, OverflowError, RecursionError, struct.error, brotli.error):
             content = draw.choice(WAYS)(
                 content, draw
             )  # an earlier change can have left nothing that this one could change
