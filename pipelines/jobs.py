@@ -14,7 +14,16 @@ if TYPE_CHECKING:  # what define_asset_job returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 INTAKE = ("events", "batches", "labels", "rollout")
-AGGREGATES = ("device_hourly", "release_hourly", "feature_hourly", "completeness", "drift", "label_delay", "fleet", "lake_health")
+AGGREGATES = (
+    "device_hourly",
+    "release_hourly",
+    "feature_hourly",
+    "completeness",
+    "drift",
+    "label_delay",
+    "fleet",
+    "lake_health",
+)
 UPKEEP = ("lake_upkeep", "lake_health")
 RETRAINING = ("training_set", "challenger", "validation", "release", "rollout", "fleet")
 
