@@ -9,6 +9,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("edgeloop", deadline=None)
+settings.load_profile("edgeloop")  # a busy machine fails no test
 
 SERVERS = ("minio", "versitygw")
 """The S3 servers that what an S3 must do is tried on, each of them real; fixtures by these names."""
