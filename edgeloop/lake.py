@@ -31,8 +31,13 @@ from edgeloop.layout import Layout
 from edgeloop.store import CONNECT, DEADLINE, Store, s3_settings
 from edgeloop.truth import add_truth
 
-TABLE_SETTINGS = {"delta.logRetentionDuration": "interval 3650 days", "delta.checkpointInterval": "20"}
-"""Versions that a release was trained on must stay readable: deltalake is to drop none of the log. An upkeep does (ingest/trim.py)."""
+TABLE_SETTINGS = {
+    "delta.logRetentionDuration": "interval 3650 days",
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.checkpointInterval": "20",
+}
+"""Versions that a release was trained on must stay readable: deltalake is to drop none of the log, and not to look for what it could drop
+by a listing of all of it at every commit, which after a thousand took longer than that. An upkeep drops what may go (ingest/trim.py)."""
 
 ATTEMPTS = 8
 """How often Arrow asks S3 for a part of a file: for about a minute."""

@@ -198,10 +198,11 @@ class Store:
         with _own_errors("look up", path):
             return _entry(obstore.head(self._backend, path))
 
-    def list(self, prefix: str) -> Iterator[Entry]:
-        """Every object under the folder `prefix`, in no particular order. Raises `UnlistableName`."""
+    def list(self, prefix: str, after: str | None = None) -> Iterator[Entry]:
+        """Every object under the folder `prefix`, in no particular order; with `after`, those whose path is greater alone. Raises
+        `UnlistableName`."""
         with _own_errors("list", prefix):
-            for chunk in obstore.list(self._backend, prefix):
+            for chunk in obstore.list(self._backend, prefix, offset=after):
                 for meta in chunk:
                     yield _entry(meta)
 

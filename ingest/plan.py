@@ -118,6 +118,11 @@ def list_plans(store: Store, layout: Layout) -> Plans:
     return Plans(newest, tuple(sorted(unfinished)), tuple(sorted(old, reverse=True)))
 
 
+def is_void(store: Store, layout: Layout, number: int) -> bool:
+    """Whether plan `number` is older than those that are kept, just written as it may be."""
+    return any(True for _ in store.list(layout.plans, after=layout.plan(number + KEPT - 1)))
+
+
 def write_done(store: Store, layout: Layout, number: int) -> None:
     """Mark plan `number` as finished: nobody looks at it again."""
     with contextlib.suppress(AlreadyExists):

@@ -26,7 +26,7 @@ from ingest.committing import commit
 from ingest.finishing import finish
 from ingest.judging import Looked, judge, look
 from ingest.lanes import WHOLE, Lane
-from ingest.plan import KEPT, PLAN_VERSION, Plan, Rejected, decode_plan, list_plans, write_done
+from ingest.plan import KEPT, PLAN_VERSION, Plan, Rejected, decode_plan, is_void, list_plans, write_done
 from ingest.received import known_beside
 from ingest.refusing import Door, delete_statuses, without_refused
 from ingest.rejects import by_reason, by_sender
@@ -154,10 +154,10 @@ class _Intake:
             self._store.create(path, plan.encode())
         except AlreadyExists:
             return False
-        if list_plans(self._store, self._config.layout).newest - KEPT < plan.number:
-            return True
-        self._store.delete(path)  # void (ingest/plan.py)
-        return False
+        if is_void(self._store, self._config.layout, plan.number):
+            self._store.delete(path)
+            return False
+        return True
 
     def carry_out(self, plan: Plan) -> None:
         """Commit and finish a plan, or what is left of that."""
