@@ -37,15 +37,14 @@ def vacuum(
 ) -> list[Entry]:
     """Remove the files of `table` that only versions from before `since` had, but for those that are `pinned`; return them.
 
-    It can be repeated after a kill at any file. A version that is not kept any more, since rows of it were deleted for good, is pinned
-    in vain.
+    It can be repeated after a kill at any file. A version of before rows were deleted for good is pinned in vain.
     """
     entries = data_files(store, layout, table)
     lake = Lake(store, layout)
     needed = {name for version in kept_versions(lake, table, since, pinned) for name in lake.files(table, version)}
     found = [e for e in entries if _name(e.path) not in needed and e.modified <= since - writing]
-    for file in () if dry_run else found:
-        store.delete(file.path)
+    if not dry_run:
+        store.delete_all([file.path for file in found])
     return found
 
 
