@@ -28,13 +28,14 @@ from edgeloop.layout import Layout
 from edgeloop.store import Store
 from ingest.rearrange import TableFile, rearrange, table_files
 
-LARGE = 64 * 2**20
+LARGE = 32 * 2**20
 """Bytes from which on a file is left alone."""
 
 TARGET = 2 * LARGE
 """Bytes at which a new file is begun, and that are sorted at a time: in about a gigabyte of memory."""
 
 MANY = 8
+"""Small files of a month that goes on, from which on they are joined."""
 
 ASIDE = "compacted"
 """The folder of a table that its joined files are in."""

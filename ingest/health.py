@@ -23,7 +23,7 @@ from ingest.vacuum import data_files, kept_versions, vacuum
 class TableHealth:
     """A table as it is now.
 
-    `rows`, `files`, `bytes` are of its newest version; of the files, `small` are under 64 MiB, and `due` would be joined by an upkeep.
+    `rows`, `files`, `bytes` are of its newest version; of the files, `small` are under 32 MiB, and `due` would be joined by an upkeep.
     `past` are the bytes of older versions, of which `unused` would be freed by an upkeep. `oldest` is the oldest version that is kept,
     `unchecked` how many commits a reader has to take in one by one, `compacted` when files were last joined that are in use.
     """
