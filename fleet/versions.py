@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from edgeloop.errors import NotFound
-from edgeloop.store import directory_of
 from fleet.bucket import Bucket, Unsupported, Version, open_bucket
 
 
@@ -44,7 +43,7 @@ def open_versions(store: str) -> OldVersions | None:
     Raises:
         StoreError: it cannot be asked.
     """
-    if directory_of(store) is not None:
+    if not store.startswith("s3:"):
         return None
     bucket, prefix = open_bucket(store)
     with suppress(Unsupported):

@@ -8,14 +8,14 @@ Rules:
    bucket kept of all that.
 5. *Search*: every object that is left is read (ingest/traces.py). Only what is signed may name them still, and is said.
 6. *Prove*: the proof is written, and the request goes, which was the last to name them.
-Every step can be repeated; whoever forgets them again, or the next night, goes on.
+Every step can be repeated; whoever types the same again goes on, or the next night does (assets/forgetting.py).
 """
 
 from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -272,10 +272,3 @@ def _proof(
         searched=searched,
         left=left,
     )
-
-
-def finish_requests(
-    store: Store, lake: Lake, config: LoopConfig, now: datetime, old: OldVersions | None
-) -> Iterable[tuple[str, Proof]]:
-    """Go on with every request that is under way."""
-    return [forget(store, lake, config, request, now, old) for request in read_requests(store, config.layout)]

@@ -10,7 +10,7 @@ from edgeloop.lake import Lake
 from edgeloop.layout import Layout
 from edgeloop.manifest import ReleaseManifest, decode_manifest
 from edgeloop.store import Store
-from ingest.tombstones import Request, TrainedOn
+from ingest.tombstones import Request, TrainedOn, read_tombstones
 
 
 def predicate(lake: Lake, name: str, request: Request) -> str | None:
@@ -42,6 +42,20 @@ def count_rows(lake: Lake, request: Request) -> dict[str, int]:
         if where := predicate(lake, name, request):
             row = lake.connect(**{name: None}).execute(f"SELECT count(*) FROM {name} WHERE {where}").fetchone()
             found[name] = int(row[0]) if row else 0
+    return found
+
+
+def count_refused(store: Store, lake: Lake, layout: Layout) -> dict[str, int]:
+    """How many rows each table has of devices of which nothing is taken in any more; no table that has none."""
+    tombstones, found = read_tombstones(store, layout), dict[str, int]()
+    for name in lake.names() if tombstones else ():
+        table = lake.table(name)
+        if table and "device" in {field.name for field in table.schema().fields}:
+            rows = (
+                lake.connect(**{name: None}).execute(f"SELECT device, count(*) FROM {name} GROUP BY device").fetchall()
+            )
+            if count := sum(count for device, count in rows if tombstones.refuses(device)):
+                found[name] = count
     return found
 
 

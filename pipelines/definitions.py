@@ -15,6 +15,7 @@ import dagster as dg
 
 from assets.centre import Centre, asset_prefix
 from assets.delivery import delivery_assets
+from assets.forgetting import forgetting_assets
 from assets.intake import intake_assets
 from assets.labels import label_assets
 from assets.learning import learning_assets
@@ -44,7 +45,14 @@ def build(configs: Sequence[LoopConfig], centre: Centre) -> dg.Definitions:
         assets=[
             a
             for c in configs
-            for a in (*intake_assets(c), *label_assets(c), *learning_assets(c), *delivery_assets(c), *upkeep_assets(c))
+            for a in (
+                *intake_assets(c),
+                *label_assets(c),
+                *learning_assets(c),
+                *delivery_assets(c),
+                *upkeep_assets(c),
+                *forgetting_assets(c),
+            )
         ],
         jobs=[
             *(job for c in configs for job in (intake_job(c), aggregates_job(c), upkeep_job(c), retraining_job(c))),

@@ -24,7 +24,7 @@ AGGREGATES = (
     "fleet",
     "lake_health",
 )
-UPKEEP = ("lake_upkeep", "lake_health")
+UPKEEP = ("retention", "forgotten", "lake_upkeep", "lake_health")
 RETRAINING = ("training_set", "challenger", "validation", "release", "rollout", "fleet")
 
 
@@ -46,8 +46,10 @@ def retraining_job(config: LoopConfig) -> UnresolvedAssetJobDefinition:
 
 
 def upkeep_job(config: LoopConfig) -> UnresolvedAssetJobDefinition:
-    """Compact and vacuum the lake."""
-    return _job(config, "upkeep", UPKEEP, "Join the lake's small files, and remove what nobody needs any more.")
+    """Remove what is too old from the lake, and who is to be forgotten; compact and vacuum it."""
+    return _job(
+        config, "upkeep", UPKEEP, "Remove what is too old or nobody needs any more, and join the lake's small files."
+    )
 
 
 def job_name(config: LoopConfig, name: str) -> str:

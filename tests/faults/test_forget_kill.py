@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import ingest.erasure
+from assets.forgetting import finish_requests
 from edgeloop.store import open_store
-from ingest.forgetting import ask, finish_requests, make_request, subject_of
+from ingest.forgetting import ask, forget, make_request, subject_of
 from ingest.retention import retain
 from ingest.tombstones import digest_of, loop_salt, read_proofs, read_requests
 from ingest.traces import find_traces
@@ -46,8 +47,8 @@ def bend(site: Site, verb: str, where: str, count: int) -> BentStore:
 def forgetting(site: Site, verb: str, where: str, count: int) -> None:
     store = bend(site, verb, where, count)
     request = make_request(site.config, [GONE], None, None, NOW)
-    ask(store, site.config.layout, request)
-    finish_requests(store, site.lake, site.config, NOW, None)
+    request = ask(store, site.config.layout, request)
+    forget(store, site.lake, site.config, request, NOW, None)
 
 
 def retaining(site: Site, verb: str, where: str, count: int) -> None:
@@ -103,7 +104,7 @@ def test_after_a_kill_it_is_forgotten_once(
 ) -> None:
     layout = site.config.layout
     killed(forgetting, site, verb, where, count)
-    finish_requests(site.store, site.lake, site.config, NOW, None)
+    finish_requests(site.centre, site.config)
     assert not read_requests(site.store, layout)
     ((_, proof),) = read_proofs(site.store, layout)
     assert proof.devices == (digest_of(loop_salt(site.store, layout), GONE),)

@@ -22,7 +22,7 @@ def test_the_assets_of_a_loop_and_what_runs_them(tmp_path: Path) -> None:
     assert names == {
         "events", "batches", "labels", "device_hourly", "release_hourly", "feature_hourly", "completeness", "drift", "label_delay",
         "training_set", "challenger", "validation", "release", "rollout", "fleet",
-        "lake_upkeep", "lake_health",
+        "lake_upkeep", "lake_health", "retention", "forgotten",
     }  # fmt: skip
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
