@@ -13,9 +13,10 @@ import typer
 from edgeloop.cli.device import read_root_file
 from edgeloop.cli.options import Json, LoopFile, StoreUrl
 from edgeloop.cli.output import emit, err, say
+from edgeloop.clock import system_clock
 from edgeloop.config import read_loop
 from edgeloop.errors import ConfigError
-from edgeloop.store import Credentials, directory_of
+from edgeloop.store import Credentials, directory_of, open_store
 
 if TYPE_CHECKING:
     from edge_runtime.bundle import Bundle
@@ -45,10 +46,11 @@ def enroll(
 
     from edge_runtime.pseudonyms import check_key, read_key
     from edge_runtime.settings import settings_of
+    from ingest.tombstones import readmit
 
     config, trusted, key = read_loop(loop), read_root_file(root).decode(), read_key(hash_key) if hash_key else b""
     check_key(config.schema(), key)
-    access = _access(store)
+    access, opened = _access(store), open_store(store)
     out.mkdir(parents=True, exist_ok=True)
     made, ids = [], list(dict.fromkeys([*(devices or ()), *_ids(table)]))
     if not ids:
@@ -58,6 +60,8 @@ def enroll(
         bundle = _bundle(path, settings_of(config, device, store), trusted, key, access)
         if access and bundle.credentials:
             access.enrol(device, config.name, bundle.credentials.secret_access_key)
+        if readmit(opened, config.layout, device, system_clock()):
+            say(f"{device} was forgotten: what it measures from now on is taken in, and nothing of before.")
         made.append(str(path))
     if not access:
         say("A directory keeps nobody out: whoever can write there can write as any device.")
