@@ -12,7 +12,7 @@ from edgeloop.config import read_loop
 if TYPE_CHECKING:
     from ingest.labels import Delay
 
-COLUMNS = ("source", "labels", "events", "corrected", "delay", "delay p95", "to the lake", "of the events", "newest")
+COLUMNS = ("source", "events", "corrected", "delay", "p95", "ingest", "covered", "newest")
 
 
 def labels(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
@@ -44,5 +44,4 @@ def _row(delay: Delay) -> tuple[Any, ...]:
 
     lengths = (delay.delay_median, delay.delay_p95, delay.ingest_median)
     covered = "" if delay.coverage is None else f"{delay.coverage:.1%}"
-    counts = (delay.labels, delay.events, delay.corrected)
-    return delay.source, *counts, *map(as_length, lengths), covered, f"{delay.newest:%Y-%m-%d %H:%M}"
+    return delay.source, delay.events, delay.corrected, *map(as_length, lengths), covered, f"{delay.newest:%Y-%m-%d}"

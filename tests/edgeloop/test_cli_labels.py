@@ -32,23 +32,9 @@ def test_a_person_reads_how_late_labels_are_and_what_is_wrong_with_them(
     ingest(site.store, site.lake, site.config, START + timedelta(hours=6))
     monkeypatch.setattr("edgeloop.cli.labels.system_clock", lambda: START + timedelta(days=1))
     shown, said = end_of(monkeypatch, capsys, *command)
-    rows = [line.split() for line in shown.splitlines()[2:]]
-    assert rows[0][:4] == ["lab", "10", "10", "0"]
-    assert rows[1] == [
-        "operator",
-        "101",
-        "100",
-        "1",
-        "89.5",
-        "min",
-        "115",
-        "min",
-        "4.5",
-        "h",
-        "5.0%",
-        "2024-01-01",
-        "05:00",
-    ]
+    lab, operator = (" ".join(line.split()) for line in shown.splitlines()[2:])
+    assert lab.startswith("lab 10 0 59.9 min ")
+    assert operator == "operator 100 1 89.5 min 115 min 4.5 h 5.0% 2024-01-01"
     said = " ".join(said.split())
     assert "operator has been silent for 19 h; 95 % of its labels come within 115 min of their event." in said
     assert "10 of the newest 10 labels of lab meet no event; 10 are of devices that never sent an event" in said
