@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeloop.config import parse_loop
 from ingest.aggregates import update_aggregates
 from ingest.run import ingest
 from tests.ingest.batches import events, put_labels, seal, told
@@ -73,3 +74,14 @@ def test_the_order_in_which_labels_come_has_no_part_in_what_counts(tmp_path: Pat
         found.append((counted(site), site.lake.connect(labels=None).execute(query).fetchall()))
     assert all(one == found[0] for one in found)
     assert found[0][0] == (3, 1)
+
+
+def test_another_order_of_sources_counts_again_what_is_there(site: Site) -> None:
+    site.store.create(*seal(site, events(1, 50)))
+    put_labels(site, "inspection", told(1, "bad", 1), told(2, "good", 1))
+    put_labels(site, "operator", told(1, "good", 2), told(2, "good", 2))
+    take_in(site)
+    assert counted(site) == (2, 1)
+    site.config = parse_loop(PREFERRED.replace('"inspection", "operator"', '"operator"'))
+    take_in(site)
+    assert counted(site) == (2, 2)
