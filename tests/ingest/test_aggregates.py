@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import astuple
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from deltalake import DeltaTable
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 import ingest.aggregates as under_test
-from edgeloop.events import lake_schema
+from edgeloop.config import parse_loop
+from edgeloop.errors import StoreError
+from edgeloop.events import TIME, lake_schema
 from edgeloop.lake import Lake, run_sql
+from edgeloop.store import open_store
 from ingest.aggregates import AGGREGATES, update_aggregates
 from ingest.run import ingest
 from ingest.tables import LABEL_ROWS
 from tests.ingest.batches import events, seal_aggregated
-from tests.site import START, make_site
+from tests.site import LOOP, START, make_site
 
-HOUR = timedelta(hours=1)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 DEVICES = ("d1", "d2")
 NAMES = tuple(aggregate.name for aggregate in AGGREGATES)
 HOURS = (0, 1, 24 * 31 - 1, 24 * 31)
 """Of these some are neighbours, and in different months."""
+
+
+SCHEMA = lake_schema(parse_loop(LOOP).schema())
 
 
 class Killed(BaseException):
@@ -60,6 +68,33 @@ def in_order(rows: pa.Table) -> list[dict[str, Any]]:
 KEY = ("device", "feature", "hour", "release", "events")
 
 
+def append(lake: Lake, device: str, times: dict[int, datetime], **told: Any) -> None:
+    """Events by their sequence number, of one intake."""
+    rows = []
+    for n, ts in times.items():
+        found = {"device": device, "epoch": 1, "seq": n, "ts": ts, "weight": 1.0, "release": "r1", "prediction": "good"}
+        found |= {
+            "confidence": n % 8 / 8,
+            "latency_us": float(n % 5),
+            "f_a": float(n % 7),
+            "f_b": None if n % 3 else 1.0,
+        }
+        rows.append({**found, "batch": "x", "ingested_at": ts, "month": f"{ts:%Y-%m}", **told})
+    lake.append("events", pa.Table.from_pylist(rows, schema=SCHEMA), ["month"])
+
+
+def tell(lake: Lake, device: str, ts: datetime, label: str, known: int = 0, source: str = "t") -> None:
+    row = {
+        "device": device,
+        "ts": ts,
+        "label": label,
+        "known_at": ts + known * HOUR,
+        "source": source,
+        "ingested_at": ts,
+    }
+    lake.append("labels", pa.Table.from_pylist([row], schema=LABEL_ROWS))
+
+
 class Growth(RuleBasedStateMachine):
     """A lake in which everything happens between two updates that can happen."""
 
@@ -88,16 +123,9 @@ class Growth(RuleBasedStateMachine):
     )
     def arrive(self, count: int, hour: int, device: str, weight: float, release: str | None) -> None:
         """A batch's events, of an hour that may have had some before, or a later one may."""
-        rows = []
-        for number in range(self.next + 1, self.next + count + 1):
-            ts = self.time(hour, number)
-            base = {"device": device, "epoch": 1, "seq": number, "ts": ts, "release": release, "weight": weight}
-            told = {"prediction": "good", "confidence": (number % 8) / 8, "latency_us": float(number % 5)}
-            features = {"f_a": float(number % 7), "f_b": None if number % 3 else 1.0}
-            rows.append({**base, **told, **features, "batch": "x", "ingested_at": ts, "month": f"{ts:%Y-%m}"})
+        numbers = range(self.next + 1, self.next + count + 1)
         self.next += count
-        schema = lake_schema(self.site.config.schema())
-        self.lake.append("events", pa.Table.from_pylist(rows, schema=schema), ["month"])
+        append(self.lake, device, {n: self.time(hour, n) for n in numbers}, weight=weight, release=release)
 
     @rule(
         number=st.integers(1, 30),
@@ -108,16 +136,7 @@ class Growth(RuleBasedStateMachine):
     )
     def label(self, number: int, hour: int, device: str, label: str, known: int) -> None:
         """A truth, the first or another one, for an event that is there or is not yet."""
-        ts = self.time(hour, number)
-        row = {
-            "device": device,
-            "ts": ts,
-            "label": label,
-            "known_at": ts + known * HOUR,
-            "source": "t",
-            "ingested_at": ts,
-        }
-        self.lake.append("labels", pa.Table.from_pylist([row], schema=LABEL_ROWS))
+        tell(self.lake, device, self.time(hour, number), label, known)
 
     @rule(hour=st.sampled_from(HOURS), count=st.integers(10, 12))
     def sketch(self, hour: int, count: int) -> None:
@@ -188,3 +207,103 @@ class Growth(RuleBasedStateMachine):
 
 Growth.TestCase.settings = settings(max_examples=8, stateful_step_count=12, deadline=None)
 TestGrowth = Growth.TestCase
+
+
+def write_down(lake: Lake) -> dict[str, int]:
+    """Events of two devices in two months, an intake an hour; the version that each aggregate has of them."""
+    for device in DEVICES:
+        for hour in HOURS:
+            append(lake, device, {hour + 1: START + hour * HOUR, hour + 2: START + hour * HOUR + MINUTE})
+    tell(lake, "d1", START, "good")
+    update_aggregates(lake)
+    return {name: lake.version(name) for name in NAMES}
+
+
+def made(lake: Lake) -> dict[str, tuple[int, int, int, int]]:
+    """What an update does for each aggregate; what comes of it is what comes of everything."""
+    found = {name: astuple(of_it) for name, of_it in update_aggregates(lake).items()}
+    assert kept(lake) == from_scratch(lake)
+    return found
+
+
+@pytest.mark.parametrize("store_kind", ["directory", "minio"])
+def test_only_hours_that_something_came_for_are_made_and_only_their_files_are_read(store_url: str) -> None:
+    lake = Lake.of(open_store(store_url), parse_loop(LOOP))
+    before = write_down(lake)
+    files = 2 * len(HOURS)
+    append(lake, "d1", {9: START + 2 * MINUTE})  # late, by a month
+    assert made(lake) == {
+        "device_hourly": (1, 1, 3, files + 2),  # two intakes of d1 and a label, of all files of events and of labels
+        "release_hourly": (1, 1, 4, files + 2),
+        "feature_hourly": (2, 1, 3, files + 1),
+    }
+    tell(lake, "d2", START, "bad")
+    assert made(lake) == {
+        "device_hourly": (1, 1, 2, files + 3),
+        "release_hourly": (1, 1, 5, files + 3),
+        "feature_hourly": (0, 0, 0, 0),
+    }
+    tell(lake, "d3", START, "bad")  # for an event that has not come
+    assert made(lake)["device_hourly"][:2] == (0, 0)
+    assert {name: lake.version(name) - since for name, since in before.items()} == {
+        "device_hourly": 3,
+        "release_hourly": 3,
+        "feature_hourly": 1,
+    }
+
+
+def test_a_compaction_has_nothing_made_and_what_is_deleted_leaves_by_itself(tmp_path: Path) -> None:
+    lake = make_site(tmp_path).lake
+    write_down(lake)
+    for name in ("events", "labels", *NAMES):
+        table = lake.table(name)
+        assert table is not None
+        table.optimize.compact()
+        table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+    before = {name: lake.version(name) for name in NAMES}
+    assert set(made(lake).values()) == {(0, 0, 0, 0)}
+    assert {name: lake.version(name) for name in NAMES} == before
+    events = lake.table("events")
+    assert events is not None
+    events.delete("device = 'd1'")
+    events.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
+    made(lake)
+    assert {row["device"] for row in kept(lake)["device_hourly"]} == {"d2"}
+    events.delete("month = '2024-01'")
+    made(lake)
+    assert {row["month"] for name in NAMES for row in kept(lake)[name]} == {"2024-02"}
+
+
+def test_of_two_updates_at_once_the_later_fails_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = make_site(tmp_path).lake
+    write_down(lake)
+    append(lake, "d1", {9: START + 2 * MINUTE})
+    write = under_test.write_deltalake
+
+    def overtaken(*args: Any, **options: Any) -> None:
+        monkeypatch.setattr(under_test, "write_deltalake", write)
+        append(lake, "d2", {9: START + 2 * MINUTE})
+        update_aggregates(lake)
+        write(*args, **options)
+
+    monkeypatch.setattr(under_test, "write_deltalake", overtaken)
+    with pytest.raises(StoreError, match="device_hourly"):
+        update_aggregates(lake)
+    assert set(made(lake).values()) == {(0, 0, 0, 0)}
+
+
+def test_another_precedence_of_labels_or_a_table_of_before_is_made_again(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    lake = site.lake
+    old = pa.table({"device": ["d1"], "hour": [START], "events": [7], "month": ["2023-12"]})
+    lake.append("device_hourly", old.set_column(1, "hour", old["hour"].cast(TIME)), ["month"])
+    write_down(lake)
+    tell(lake, "d1", START, "bad", known=1, source="guess")
+    made(lake)
+    right = [row["correct"] for row in kept(lake)["device_hourly"]]
+    other = Lake.of(site.store, parse_loop(LOOP.replace("[features]", 'sources = ["t"]\n[features]', 1)))
+    assert made(other)["device_hourly"][0] == 2 * len(HOURS)
+    assert [row["correct"] for row in kept(other)["device_hourly"]] == [1, *right[1:]] != right
+    assert made(other)["feature_hourly"] == (0, 0, 0, 0)
