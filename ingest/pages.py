@@ -17,6 +17,9 @@ from edgeloop.errors import DataError
 PAGE = 1024
 """Bytes that a page counts for besides its own, or one could be millions of empty ones."""
 
+MOST_WORDS = 100_000
+"""Values of a dictionary: for as many as it says that it has, Arrow makes room before it reads the first."""
+
 DATA, DICTIONARY, DATA_2 = 0, 2, 3
 BY_DIFFERENCE = 6, 7
 """DELTA_LENGTH_BYTE_ARRAY and DELTA_BYTE_ARRAY. By the latter a text is so many bytes of the one before and the rest, and a page has no
@@ -25,7 +28,7 @@ bound but its own word. Arrow does not make dictionaries of the former."""
 _COLUMNS, _META_DATA = 1, 3
 _HELD, _TOTAL_PACKED, _DATA_OFFSET, _DICTIONARY_OFFSET = 5, 7, 9, 11
 _TYPE, _UNPACKED, _PACKED = 1, 2, 3
-_HEADER = {DATA: 5, DATA_2: 8}
+_HEADER, _WORDS = {DATA: 5, DATA_2: 8}, 7
 _VALUES, _ENCODING = 1, {DATA: 2, DATA_2: 4}
 _BITS = {4: 16, 5: 32, 6: 64}
 """Of whole numbers, by their kind."""
@@ -81,6 +84,8 @@ def _values(page: dict[int, Any]) -> int:
     """How many values a page holds; a dictionary's are those that others name."""
     kind = page[_TYPE]
     if kind == DICTIONARY:
+        if not 0 <= (words := page[_WORDS][_VALUES]) <= MOST_WORDS:
+            raise DataError(f"it has a dictionary of {words} values, at most {MOST_WORDS} are read.")
         return 0
     header = page[_HEADER[kind]]
     if header[_ENCODING[kind]] in BY_DIFFERENCE:

@@ -211,6 +211,11 @@ def _unknown(by: Sender, depth: int) -> Files:
     return by.named(with_footer(by.good, written(tree)[:-1] + b"\x5c" + b"\x1c" * depth + b"\0" * (depth + 1) + b"\0"))
 
 
+def _boasting(header: Tree, body: bytes) -> bytes:
+    header[7][1][1] = i32(2**31 - 1)
+    return body
+
+
 def _header(by: Sender, more: Tree) -> Files:
     """A page with something else in its header."""
 
@@ -254,7 +259,12 @@ KINDS = [
         lambda by: _lying(by, by.good, MANY),
     ),
     Kind("10¹⁵ rows", "a footer that says it has so many", "rows, 1 to", lambda by: _lying(by, by.good, 10**15)),
-    Kind("−1 rows", "a footer that says it has so many", "it has -1 rows, 1 to", lambda by: _lying(by, by.good, -1)),
+    Kind(
+        "−1 rows",
+        "a footer that says it has so many",
+        "it says that it has -1 rows",
+        lambda by: _lying(by, by.good, -1),
+    ),
     Kind("no rows", "a batch without a row", "it has 0 rows, 1 to", lambda by: by.rows(lambda t: t.slice(0, 0))),
     Kind("5,000 columns", "as many features as nobody has", "g_0 is one too many", lambda by: _wide(by, 5000)),
     Kind(
@@ -351,6 +361,12 @@ KINDS = [
         "places in a dictionary, and none before",
         "it cannot be read: Dictionary page must be",
         lambda by: _page(by, 3, b"\1\x0a\0", encoding=8, codec=0),
+    ),
+    Kind(
+        "a dictionary of 2³¹ − 1",
+        "a dictionary that says it has so many texts, for which a reader makes room",
+        "a dictionary of 2147483647 values",
+        lambda by: by.named(with_page(rewritten(by.good), PREDICTION, _boasting)),
     ),
     Kind(
         "an unknown encoding",
