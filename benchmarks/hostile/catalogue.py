@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from benchmarks.hostile import aggregates, bombs, columns, files, labels, moving, names, odd, rows, words
+from benchmarks.hostile import aggregates, bombs, columns, files, labels, moving, names, odd, pages, rows, words
 from benchmarks.hostile.sender import Kind
 
 HOSTILE: dict[str, list[Kind]] = {
     "names and places": names.KINDS,
     "files": files.KINDS,
     "bombs": bombs.KINDS,
+    "pages": pages.KINDS,
     "columns": columns.KINDS,
     "metadata": words.KINDS,
     "rows": rows.KINDS,
@@ -19,7 +20,7 @@ HOSTILE: dict[str, list[Kind]] = {
 """All of it ends in quarantine."""
 
 LOST, WAITING = moving.LOST, names.WAITING
-ODD = [*odd.KINDS, *files.ODD, *columns.ODD, *bombs.ODD]
+ODD = [*odd.KINDS, *files.ODD, *columns.ODD, *bombs.ODD, *pages.ODD]
 """What is gone before it is in the lake, what no listing can name and waits, and what is good and in the lake."""
 
 EXPECTED: dict[str, tuple[str, ...]] = {

@@ -19,7 +19,7 @@ from benchmarks.hostile.footers import (
     columns,
     footer_start,
     with_footer,
-)  # fmt: skip
+)
 from benchmarks.hostile.sender import Files, Kind, Sender
 from edge_runtime.thrift import i64, string
 from ingest.check import MAX_BYTES

@@ -52,6 +52,12 @@ KINDS = [
         lambda by: _times(by, pa.timestamp("us", "Europe/Berlin"), 10**6),
     ),
     Kind("times of no zone", "taken as UTC", "", lambda by: _times(by, pa.timestamp("us"), 10**6)),
+    Kind(
+        "times of 96 bits",
+        "as older writers had them",
+        "",
+        lambda by: by.rows(lambda t: t, use_deprecated_int96_timestamps=True),
+    ),
     Kind("numbers of 64 bits", "f_b as a float64", "", lambda by: by.column("f_b", [-1.5], pa.float64())),
     Kind("numbers of 16 bits", "f_b as a float16", "", lambda by: by.column("f_b", [-1.5], pa.float16())),
     Kind("whole numbers of 8 bits", "f_mode as an int8", "", lambda by: by.column("f_mode", [0], pa.int8())),
