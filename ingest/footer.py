@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeloop.errors import DataError
-from ingest.pages import BYTES, STRUCT, Thrift
+from ingest.thrift import BYTES, STRUCT, kinds_of, read_struct
+from ingest.usual import row_group
 
 MOST_BYTES = 2 * 1024 * 1024
 """Bytes that a footer may have: a column takes about 150 of them."""
@@ -24,39 +25,45 @@ MOST_COLUMNS, MOST_DEPTH, MOST_WIDTH = 10_000, 16, 256
 
 MAGIC, ENCRYPTED = b"PAR1", b"PARE"
 _TAIL = 8
-_SCHEMA, _ROWS, _ROW_GROUPS = 2, 3, 4
+_SCHEMA, _ROWS, _ROW_GROUPS, _WORDS = 2, 3, 4, 5
+_KEY, _VALUE = 1, 2
 _WIDTH, _CHILDREN = 2, 5
 _COLUMNS, _UNPACKED, _GROUP_ROWS = 1, 2, 3
 _ELSEWHERE, _META_DATA = 1, 3
 
-_KINDS = {
-    **dict.fromkeys([(2,), (4,), (5,), (7,), (4, 1), (4, 4), (4, 1, 3, 8), (4, 1, 3, 13)], STRUCT),
-    **dict.fromkeys([(4, 1, 3, 3), (4, 1, 8, 2, 1)], BYTES),
-    **dict.fromkeys([(2, _WIDTH), (2, _CHILDREN), (4, 1, 3, 2), (4, 1, 3, 17, 2)], 5),
-    **dict.fromkeys([(4, 1, 3, 11), (4, 1, 3, 16, 2), (4, 1, 3, 16, 3)], 6),
-}
+_KINDS = kinds_of(
+    {
+        **dict.fromkeys([(2,), (4,), (5,), (7,), (4, 1), (4, 4), (4, 1, 3, 8), (4, 1, 3, 13)], STRUCT),
+        **dict.fromkeys([(4, 1, 3, 3), (4, 1, 8, 2, 1), (5, _KEY), (5, _VALUE)], BYTES),
+        **dict.fromkeys([(2, _WIDTH), (2, _CHILDREN), (4, 1, 3, 2), (4, 1, 3, 17, 2)], 5),
+        **dict.fromkeys([(4, 1, 3, 11), (4, 1, 3, 16, 2), (4, 1, 3, 16, 3)], 6),
+    }
+)
 """What every list in a footer is of, by the fields that lead to it: Arrow reads that, whatever the list says that it is of. And of
 what kind the fields are that are used here and may be missing: of another kind, they are missing to Arrow."""
 
 
 @dataclass(frozen=True)
 class Footer:
-    """How many rows a file says that it has, what it says that they unpack to (bytes), and its row groups by field number."""
+    """How many rows a file says that it has, what it says that they unpack to (bytes), its row groups by field number, and its metadata."""
 
     rows: int
     unpacked: int
     groups: list[Any]
+    words: dict[str, str]
 
 
-def read_footer(content: bytes) -> Footer:
+def read_footer(content: bytes, columns: Sequence[str] = ()) -> Footer:
     """What the footer of a file says, if Arrow can be given it.
+
+    Args:
+        columns: those that it usually has: such a footer is read faster.
 
     Raises:
         DataError: it cannot.
-        LookupError, TypeError, RecursionError: it is damaged.
+        LookupError, TypeError, AttributeError, RecursionError: it is damaged.
     """
-    found = Thrift(content, _start(content), _KINDS).struct()
-    leaves = _count_leaves(found[_SCHEMA])
+    found, leaves = _read(content, _start(content), columns)
     groups = found[_ROW_GROUPS]
     for group in groups:
         _check_group(group[_COLUMNS], leaves)
@@ -64,7 +71,19 @@ def read_footer(content: bytes) -> Footer:
     rows = [group[_GROUP_ROWS] for group in groups]  # for as many Arrow makes room, whatever the file says that it has
     if min(rows, default=0) < 0 or sum(rows) != found[_ROWS]:
         raise DataError(f"it says that it has {found[_ROWS]} rows, and its row groups have {sum(rows)}.")
-    return Footer(found[_ROWS], unpacked, groups)
+    pairs = ((pair[_KEY], pair.get(_VALUE, b"")) for pair in found.get(_WORDS, ()))
+    words = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in pairs}
+    return Footer(found[_ROWS], unpacked, groups, words)
+
+
+def _read(content: bytes, start: int, columns: Sequence[str]) -> tuple[dict[int, Any], int]:
+    """The footer that begins at `start` by field number, and how many columns hold values."""
+    if (usual := row_group(content, start, columns)) is None:
+        found, _ = read_struct(content, start, _KINDS)
+        return found, _count_leaves(found[_SCHEMA])
+    rows, group, end = usual
+    rest, _ = read_struct(content, end, _KINDS, _ROW_GROUPS)
+    return {_ROWS: rows, _ROW_GROUPS: [group], **rest}, len(columns)
 
 
 def _start(content: bytes) -> int:

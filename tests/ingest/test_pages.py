@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from edgeloop.errors import DataError
 from ingest.footer import read_footer
-from ingest.pages import PAGE, Thrift
+from ingest.pages import PAGE
 from ingest.pages import demand_bounded as demand_pages_bounded
+from ingest.thrift import kinds_of, read_struct
 from tests.ingest.batches import lying, varint
 
 
@@ -104,11 +105,11 @@ def test_a_column_has_the_values_that_its_pages_have() -> None:
 )
 def test_what_arrow_would_take_for_something_else_is_refused(fields: bytes, kinds: dict[tuple[int, ...], int]) -> None:
     with pytest.raises(DataError):
-        Thrift(fields + b"\0", 0, kinds).struct()
+        read_struct(fields + b"\0", 0, kinds_of(kinds))
 
 
 def test_what_is_of_the_kind_that_it_must_be_is_read() -> None:
-    assert Thrift(b"\x16\2\x19\x25\2\4\0", 0, {(1,): 6, (2,): 5}).struct() == {1: 1, 2: [1, 2]}
+    assert read_struct(b"\x16\2\x19\x25\2\4\0", 0, kinds_of({(1,): 6, (2,): 5})) == ({1: 1, 2: [1, 2]}, 7)
 
 
 def test_of_a_footer_arrow_reads_what_is_read_here() -> None:
