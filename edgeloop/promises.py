@@ -87,9 +87,12 @@ def _is_there_at_once(store: Store, path: str) -> str:
 
 
 def _is_gone_at_once(store: Store, path: str) -> str:
-    store.replace(path, b"")
+    several = [f"{path}-{i}" for i in range(3)]
+    for name in (path, *several):
+        store.replace(name, b"")
     store.delete(path)
-    if any(entry.path == path for entry in store.list(path.rpartition("/")[0])):
+    store.delete_all(several)
+    if any(entry.path.startswith(path) for entry in store.list(path.rpartition("/")[0])):
         return "it is listed"
     try:
         store.read(path)

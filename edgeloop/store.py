@@ -194,7 +194,7 @@ class Store:
             return int(obstore.head(self._backend, path)["size"])
 
     def look_up(self, path: str) -> Entry:
-        """The object as a listing has it. Raises `NotFound`."""
+        """The object as a listing has it, but S3 tells its time to the second. Raises `NotFound`."""
         with _own_errors("look up", path):
             return _entry(obstore.head(self._backend, path))
 

@@ -83,6 +83,22 @@ def test_a_listing_of_more_than_a_page_is_whole(store: Store) -> None:
     with ThreadPoolExecutor(8) as writers:
         list(writers.map(lambda name: store.create(name, b""), names))
     assert {entry.path for entry in store.list("x")} == names
+    assert {entry.path for entry in store.list("x", after="x/0990")} == {name for name in names if name > "x/0990"}
+    store.delete_all([*names, "x/none"])  # and removes a thousand at a time
+    assert not list(store.list("x"))
+
+
+def test_what_is_removed_together_goes_by_whatever_name_and_nothing_else_does(store: Store) -> None:
+    odd = ["x/a b", "x/ü", "x/50%", "x/a&b<c>", "x/it's", "x/%2e", "x/+", "x/#?"]
+    for name in (*odd, "x/kept"):
+        store.create(name, b"")
+    for entry in store.list("x"):
+        found = store.look_up(entry.path)
+        assert (found.path, found.size, found.version) == (entry.path, entry.size, entry.version)
+    store.delete_all(odd)
+    assert [entry.path for entry in store.list("x")] == ["x/kept"]
+    with pytest.raises(NotFound):
+        store.look_up("x/ü")
 
 
 def test_the_largest_batch_is_created_once_and_copied_as_any(store: Store) -> None:
