@@ -26,7 +26,10 @@ def upkeep_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         key=[prefix, "lake_upkeep"],
-        deps=[[prefix, name] for name in ("events", "batches", "labels", "device_hourly", "feature_hourly")],
+        deps=[
+            [prefix, name]
+            for name in ("events", "batches", "labels", "device_hourly", "release_hourly", "feature_hourly")
+        ],
         group_name="lake",
         kinds={"deltalake"},
         owners=owners,

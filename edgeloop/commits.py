@@ -6,7 +6,6 @@ changes the rows of the table from what only arranges them anew, as a compaction
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import unquote
@@ -70,36 +69,6 @@ def decode_commit(version: int, content: bytes) -> Commit:
         tuple(a.add.decoded() for a in actions if a.add),
         tuple(a.remove.decoded() for a in actions if a.remove),
     )
-
-
-def brought(commits: Iterable[Commit]) -> dict[str, DataFile]:
-    """The files, by path, in which rows came that the table still has, however it has arranged them since.
-
-    Which of a compaction's files got the rows of which is not told. Once a delete takes one of them, the others of its partition stand
-    for all that was compacted, though with rows from before.
-    """
-    came: dict[str, DataFile] = {}
-    compacted: dict[str, DataFile] = {}  # of these, those that a compaction took
-    arranged: dict[str, DataFile] = {}  # what compactions made, and no commit has taken since
-    for commit in commits:
-        for file in commit.removed:
-            made = arranged.pop(file.path, None)
-            if not file.changes and file.path in came:
-                compacted[file.path] = came[file.path]
-            elif file.changes and made:
-                for path in _same_partition(compacted, made):
-                    del came[path], compacted[path]
-                for path in _same_partition(arranged, made):
-                    came[path] = arranged.pop(path)
-            elif file.changes:
-                came.pop(file.path, None)
-        for file in commit.added:
-            (came if file.changes else arranged)[file.path] = file
-    return came
-
-
-def _same_partition(files: dict[str, DataFile], as_of: DataFile) -> list[str]:
-    return [path for path, file in files.items() if file.partition == as_of.partition]
 
 
 _DECODER = msgspec.json.Decoder(_Action)

@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from functools import reduce
 from glob import escape
-from operator import and_
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -24,7 +22,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from pyarrow import fs
 
-from edgeloop.commits import Commit, brought, decode_commit
+from edgeloop.commits import Commit, decode_commit
 from edgeloop.config import LoopConfig
 from edgeloop.errors import NotFound, StoreError, VersionGone
 from edgeloop.layout import Layout
@@ -191,39 +189,6 @@ class Lake:
             return table.to_pyarrow_dataset()
         uri, _ = self.location(name)
         return table.to_pyarrow_dataset(filesystem=_s3_of(uri.removeprefix("s3://")))
-
-    def added(self, name: str, since: int) -> ds.Dataset:
-        """The rows that came after version `since` (-1: all that there are), each of them in the table now.
-
-        A compaction brings none, and what came before one is read from the files that it came in, until a vacuum takes them. Then,
-        or if the log does not go back to `since`, these are all rows. Of a file that a delete has rewritten what is left comes again.
-        """
-        table = self.table(name)
-        assert table is not None, f"{name} has not been written yet"
-        rows = self._dataset(name, table)
-        if since < 0:
-            return rows
-        try:
-            new = brought(self.commits(name, since + 1, table.version()))
-        except NotFound:
-            return rows
-        files = {f.path: f for f in rows.get_fragments()}
-        compacted = [path for path in new if path not in files]
-        if any(found.type is not fs.FileType.File for found in rows.filesystem.get_file_info(compacted)):
-            return rows
-        for path in compacted:
-            values = [ds.field(column) == value for column, value in new[path].partition.items()]
-            where = reduce(and_, values) if values else None
-            files[path] = rows.format.make_fragment(path, rows.filesystem, where)
-        return ds.FileSystemDataset([files[path] for path in new], rows.schema, rows.format, rows.filesystem)
-
-    def part(self, name: str, version: int, paths: Collection[str]) -> ds.Dataset:
-        """The rows of some of the files of a version, by their paths in the table's folder."""
-        table = self.table(name, version)
-        assert table is not None, f"{name} has not been written yet"
-        rows = self._dataset(name, table)
-        chosen = [fragment for fragment in rows.get_fragments() if fragment.path in paths]
-        return ds.FileSystemDataset(chosen, rows.schema, rows.format, rows.filesystem)
 
     def read(self, name: str, paths: Sequence[str], schema: pa.Schema) -> pa.Table:
         """Those columns of some files of a table, by their paths in its folder. What other files there are is not looked at: it takes

@@ -49,6 +49,7 @@ ORDERS = {
     "labels": "date_trunc('day', ts), device, ts",
     "batches": "date_trunc('day', ingested_at), device, epoch, first_seq",
     "device_hourly": "date_trunc('day', hour), device, hour",
+    "release_hourly": "hour, release",
     "feature_hourly": "feature, hour",
     "decisions": "decided",
 }
@@ -102,10 +103,9 @@ def compact(store: Store, layout: Layout, name: str, now: datetime) -> Compacted
     """
     table, done = Lake(store, layout).table(name), Compacted()
     assert table is not None, f"{name} has not been written yet"
-    version = table.version()
     for files in due(table, now):
-        new = _write_aside(store, layout, name, version, files)
-        rearrange(store, layout, name, version, files, new, now)
+        new = _write_aside(store, layout, name, table, files)
+        rearrange(store, layout, name, table.version(), files, new, now)
         done += Compacted(len(files), len(new))
     if done.before:
         with own_errors(name):
@@ -115,25 +115,27 @@ def compact(store: Store, layout: Layout, name: str, now: datetime) -> Compacted
 
 
 def _write_aside(
-    store: Store, layout: Layout, table: str, version: int, files: list[TableFile]
+    store: Store, layout: Layout, name: str, table: DeltaTable, files: list[TableFile]
 ) -> list[dict[str, Any]]:
     """Write the rows of `files`, sorted; the `add` actions of the new files."""
-    folder = f"{ASIDE}/{uuid4()}"
-    lake = Lake(store, layout)
-    uri, options = lake.location(f"{table}/{folder}")
-    rows = lake.part(table, version, {file.place for file in files})
-    with own_errors(table), open_duckdb() as connection:
-        connection.register("part", rows)
-        ordered = connection.sql(f"SELECT * FROM part ORDER BY {ORDERS[table]}").to_arrow_reader(ROW_GROUP)
+    lake, folder = Lake(store, layout), f"{ASIDE}/{uuid4()}"
+    uri, options = lake.location(f"{name}/{folder}")
+    schema = pa.schema(table.schema().to_arrow())
+    with own_errors(name), open_duckdb() as connection:
+        lake.add_part(connection, name, table, [file.path for file in files], view="part")
+        connection.register("shape", schema.empty_table())  # a file of an earlier version has fewer columns
+        columns = ", ".join(f'"{column}"' for column in schema.names)
+        query = f"SELECT {columns} FROM (FROM shape UNION ALL BY NAME FROM part) ORDER BY {ORDERS[name]}"
+        batches = connection.sql(query).to_arrow_reader(ROW_GROUP)
         write_deltalake(
             uri,
-            pa.RecordBatchReader.from_batches(rows.schema, (batch.cast(rows.schema) for batch in ordered)),
+            pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in batches)),
             partition_by=sorted(files[0].partition),
             storage_options=options or None,
             target_file_size=TARGET,
             writer_properties=WriterProperties(compression="ZSTD", max_row_group_size=ROW_GROUP),
         )
-    return _adopt(store, layout, table, folder, sum(file.rows for file in files))
+    return _adopt(store, layout, name, folder, sum(file.rows for file in files))
 
 
 def _adopt(store: Store, layout: Layout, table: str, folder: str, rows: int) -> list[dict[str, Any]]:

@@ -166,7 +166,9 @@ def test_a_directory_of_any_name_holds_a_lake(tmp_path: Path, name: str) -> None
     lake.append("events", rows, ["month"])
     assert lake.connect(events=None).execute("SELECT sum(a), min(month) FROM events").fetchall() == [(3, "2024-01")]
     lake.append("events", rows)
-    assert lake.added("events", 1).to_table(["a"]).num_rows == 2
+    (commit,) = lake.commits("events", 2, 2)
+    rows, gone = lake.read_files("events", [file.path for file in commit.added])
+    assert (rows.to_table(columns=["a"]).num_rows, gone) == (2, [])
 
 
 @pytest.mark.parametrize("name", ["50%", "a[1]", "a|b", "a^b", "a\\b"])

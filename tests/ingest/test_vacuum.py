@@ -156,11 +156,6 @@ def test_the_log_does_not_grow_for_ever(store_url: str) -> None:
     with pytest.raises(VersionGone):
         lake.table("t", 24 + 10)
     lake.append("t", pa.table({"n": [50]}))
-    assert [lake.added("t", since).to_table().num_rows for since in (25, 45, 50)] == [
-        51,
-        6,
-        1,
-    ]  # all, where it is not known
     assert trim(store, LAYOUT, "t", later, {25}) == []
 
 
