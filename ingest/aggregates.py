@@ -20,9 +20,10 @@ from edgeloop.errors import NotFound
 from edgeloop.lake import Lake, own_errors, run_sql
 from edgeloop.truth import SQL as TRUTH
 from edgeloop.truth import add_truth
+from ingest.kept import kept_since
 from ingest.sketched import by_device, by_feature, by_release
 from ingest.tables import LABEL_ROWS, SKETCHES
-from ingest.touched import KEYS, Touched, by_month, changed, hours_of, needed, span, spans
+from ingest.touched import BEGINNING, KEYS, Touched, by_month, changed, hours_of, needed, span, spans
 
 SQL = Path(__file__).parent / "sql"
 TIMES = {"events": "ts", "sketches": "hour", "labels": "ts"}
@@ -92,9 +93,11 @@ def update_aggregate(lake: Lake, aggregate: Aggregate) -> Made:
     sources = {name: table for name in aggregate.sources if (table := lake.table(name))}
     recipe = _recipe(lake, aggregate)
     known = old if old and old.transaction_version(RECIPE) == recipe else None
-    touched = _touched(lake, sources, known) if known else None
+    since = kept_since(lake) if old else None  # what is of before stays as it is: its rows are gone
+    touched = _touched(lake, sources, known, since or BEGINNING) if known else None
     if touched is None:
-        touched = by_month(KEYS.empty_table(), _months([*sources.values(), *([old] if old else [])]))
+        months = _months([*sources.values(), *([old] if old else [])])
+        touched = by_month(KEYS.empty_table(), months, since or BEGINNING)
     if not touched:
         return Made()
     parts = [_make(lake, aggregate, sources, known, month) for month in touched]
@@ -107,8 +110,8 @@ def update_aggregate(lake: Lake, aggregate: Aggregate) -> Made:
             table,
             pa.concat_tables([made, kept]),
             mode="overwrite",
-            predicate=_places(touched) if known else None,
-            schema_mode=None if known else "overwrite",
+            predicate=_places(touched) if known else f"hour >= '{since.isoformat()}'" if since else None,
+            schema_mode=None if known else "merge" if since else "overwrite",
             commit_properties=commit,
         )
     files, of = sum(part[2] for part in parts), sum(len(table.file_uris()) for table in sources.values())
@@ -121,8 +124,8 @@ def _recipe(lake: Lake, aggregate: Aggregate) -> int:
     return int.from_bytes(sha256(b"\n".join((aggregate.query.read_bytes(), *truth))).digest()[:7])
 
 
-def _touched(lake: Lake, sources: Tables, known: DeltaTable) -> list[Touched] | None:
-    """What is to be made again of each month; None if that is everything there is."""
+def _touched(lake: Lake, sources: Tables, known: DeltaTable, kept: datetime) -> list[Touched] | None:
+    """What is to be made again of each month, of what is `kept` since then; None if that is everything there is."""
     keys, whole = [KEYS.empty_table()], set[str]()
     for name, table in sources.items():
         since = known.transaction_version(name)
@@ -140,7 +143,7 @@ def _touched(lake: Lake, sources: Tables, known: DeltaTable) -> list[Touched] | 
             return None
         whole |= {month for month in months if month}
         keys.append(hours_of(rows, TIMES[name]))
-    return by_month(pa.concat_tables(keys), whole)
+    return by_month(pa.concat_tables(keys), whole, kept)
 
 
 def _months(tables: Iterable[DeltaTable]) -> set[str]:

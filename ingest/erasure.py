@@ -46,16 +46,20 @@ class Dropped:
     versions: int
 
 
-def delete_rows(lake: Lake, name: str, where: str, marks: Iterable[Transaction] = ()) -> int:
+def delete_rows(
+    lake: Lake, name: str, where: str, marks: Iterable[Transaction] = (), beside: Iterable[str] = ()
+) -> int:
     """Delete the rows for which `where`, DuckDB's SQL, is true; how many. Older versions have them until `drop_history`.
 
     Args:
         marks: application transactions of the same commit; there is none if there is no such row.
+        beside: other tables that `where` asks.
 
     Raises:
         StoreError: the store failed, or others kept on writing to the table; do it again.
     """
-    return _rewrite(lake, name, where, f"SELECT * FROM {name} WHERE NOT coalesce({where}, false)", marks)
+    kept = f"SELECT * FROM {name} WHERE NOT coalesce({where}, false)"
+    return _rewrite(lake, name, where, kept, marks, beside)
 
 
 def replace_text(lake: Lake, name: str, column: str, pattern: str, by: str) -> int:
@@ -63,25 +67,29 @@ def replace_text(lake: Lake, name: str, column: str, pattern: str, by: str) -> i
     changed = (
         f"SELECT * REPLACE (regexp_replace({column}, '{pattern}', '{by}', 'g') AS {column}) FROM {name} WHERE true"
     )
-    return _rewrite(lake, name, f"regexp_matches({column}, '{pattern}')", changed, ())
+    return _rewrite(lake, name, f"regexp_matches({column}, '{pattern}')", changed)
 
 
-def _rewrite(lake: Lake, name: str, where: str, query: str, marks: Iterable[Transaction]) -> int:
+def _rewrite(
+    lake: Lake, name: str, where: str, query: str, marks: Iterable[Transaction] = (), beside: Iterable[str] = ()
+) -> int:
     """Replace the partitions that have rows for which `where` is true by what `query` gives of them; how many rows these are."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _rewrite_once(lake, name, where, query, marks)
+            return _rewrite_once(lake, name, where, query, marks, beside)
         except StoreError as error:
             if not isinstance(error.__cause__, CommitFailedError) or attempt == ATTEMPTS:
                 raise
     return 0
 
 
-def _rewrite_once(lake: Lake, name: str, where: str, query: str, marks: Iterable[Transaction]) -> int:
+def _rewrite_once(
+    lake: Lake, name: str, where: str, query: str, marks: Iterable[Transaction], beside: Iterable[str]
+) -> int:
     if (table := lake.table(name)) is None:
         return 0
     by = table.metadata().partition_columns
-    connection = lake.connect(**{name: table.version()})
+    connection = lake.connect(**{name: table.version(), **dict.fromkeys(beside)})
     months = "list(DISTINCT month ORDER BY month)" if by else "NULL"
     count, months = connection.execute(f"SELECT count(*), {months} FROM {name} WHERE {where}").fetchall()[0]
     if not count:

@@ -217,14 +217,14 @@ def _redact_rows(store: Store, lake: Lake, layout: Layout, name: str, request: R
 
 
 def _drop_lonely_hours(lake: Lake) -> None:
-    """Delete the figures over the fleet of hours in which no other device was there."""
-    if lake.table("feature_hourly") is None or lake.table("device_hourly") is None:
-        return
-    connection = lake.connect(feature_hourly=None, device_hourly=None)
-    query = "SELECT DISTINCT epoch(hour)::BIGINT FROM feature_hourly ANTI JOIN device_hourly USING (hour)"
-    hours = ", ".join(str(hour) for (hour,) in connection.execute(query).fetchall())
-    if hours:
-        delete_rows(lake, "feature_hourly", f"epoch(hour)::BIGINT IN ({hours})")
+    """Delete the figures over the fleet of hours in which no other device was there: those that are too old to be made again."""
+    for name, same in (
+        ("feature_hourly", ""),
+        ("release_hourly", "AND d.release IS NOT DISTINCT FROM release_hourly.release"),
+    ):
+        where = f"NOT EXISTS (FROM device_hourly AS d WHERE d.hour = {name}.hour {same})"
+        if lake.table("device_hourly") is not None:
+            delete_rows(lake, name, where, beside=["device_hourly"])
 
 
 def _search(store: Store, config: LoopConfig, request: Request, old: OldVersions | None) -> tuple[int, tuple[str, ...]]:

@@ -7,7 +7,7 @@ what plans say, for that is which device sent what.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from deltalake import Transaction
 
@@ -18,13 +18,11 @@ from edgeloop.layout import Layout
 from edgeloop.store import Store
 from ingest.aggregates import update_aggregates
 from ingest.erasure import delete_rows, drop_history, is_unfinished
+from ingest.kept import APPLICATION, kept_from
 from ingest.plan import empty_plans
 from ingest.quarantine import list_held, release
 from ingest.run import settle
 from ingest.theirs import moment
-
-APPLICATION = "retention"
-"""How many days from 1970 on a table has no rows of any more, as an application transaction."""
 
 AGED = {"events": "ts", "sketches": "until", "labels": "ts"}
 """By which column the rows of a table are how old."""
@@ -57,18 +55,6 @@ def retain(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> Retai
     for name in unfinished:
         drop_history(store, lake, config.layout, name)
     return Retained(since, rows, _drop_held(store, config.layout, since), empty_plans(store, config.layout, since))
-
-
-def kept_from(now: datetime, retention: timedelta) -> datetime:
-    """The midnight, UTC, from which on rows are kept: each for at least `retention`, and for less than a day more."""
-    return EPOCH_0 + timedelta(days=(now - retention - EPOCH_0).days)
-
-
-def kept_since(lake: Lake) -> datetime | None:
-    """From when on the lake has events; None if retention never took any."""
-    tables = (lake.table(name) for name in ("events", "sketches"))
-    days = max((table.transaction_version(APPLICATION) or 0 for table in tables if table), default=0)
-    return EPOCH_0 + timedelta(days=days) if days else None
 
 
 def _age(lake: Lake, name: str, column: str, since: datetime) -> int:

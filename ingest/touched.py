@@ -31,17 +31,19 @@ BEGINNING, END = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UT
 
 @dataclass(frozen=True)
 class Touched:
-    """What is touched of one month, `YYYY-MM`: the hours of devices in `keys` (`KEYS`, each once), or, if that is None, all."""
+    """What is touched of one month, `YYYY-MM`: the hours of devices in `keys` (`KEYS`, each once), or, if that is None, all from
+    `since` on."""
 
     month: str
     keys: pa.Table | None = None
+    since: datetime = BEGINNING
 
     @property
     def days(self) -> tuple[datetime, datetime]:
         """From the first day that is touched until after the last; the bounds of the month, if all of it is."""
         if self.keys is None:
             first = datetime.fromisoformat(f"{self.month}-01T00:00:00+00:00")
-            return first, (first + 32 * DAY).replace(day=1)
+            return max(first, self.since), (first + 32 * DAY).replace(day=1)
         ends = pc.min_max(self.keys["hour"]).as_py()
         first, last = (ends[end].astimezone(UTC).replace(hour=0) for end in ("min", "max"))
         return first, last + DAY
@@ -61,10 +63,11 @@ def hours_of(rows: ds.Dataset, time: str) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-def by_month(keys: pa.Table, whole: Iterable[str]) -> list[Touched]:
-    """What is touched of each month, in order, where `keys` are and all of the months `whole`."""
-    keys = _each_once(keys)
-    found = {month: Touched(month) for month in whole}
+def by_month(keys: pa.Table, whole: Iterable[str], since: datetime = BEGINNING) -> list[Touched]:
+    """What is touched of each month, in order, where `keys` are and all of the months `whole`; nothing of before `since`, a midnight:
+    of that there are no rows any more to make it of."""
+    keys = _each_once(keys.filter(pc.greater_equal(keys["hour"], pa.scalar(since, TIME))))
+    found = {month: Touched(month, since=since) for month in whole if month >= f"{since.year:04}-{since.month:02}"}
     months = pc.strftime(keys["hour"], "%Y-%m")
     for month in months.unique().to_pylist():
         found.setdefault(month, Touched(month, keys.filter(pc.equal(months, month))))

@@ -15,11 +15,12 @@ from edgeloop.events import LABELS
 from ingest.aggregates import update_aggregates
 from ingest.completeness import completeness
 from ingest.forgetting import ask, find, forget, make_request, subject_of
+from ingest.retention import retain
 from ingest.run import ingest
 from ingest.tombstones import Proof, digest_of, loop_salt, read_proofs, read_requests, read_tombstones, readmit
 from ingest.traces import find_traces
 from tests.ingest.batches import events, named, seal, seal_aggregated
-from tests.site import START, Site, make_site
+from tests.site import LOOP, START, Site, fill_lake, make_site
 
 GONE, OTHER = "badge-0017", "badge-0018"
 NOW = START + timedelta(days=1)
@@ -95,6 +96,7 @@ def test_nothing_of_a_device_is_left_and_the_rest_is_as_if_it_had_never_been(tmp
         "labels": "*",
         "device_hourly": "*",
         "feature_hourly": "*",
+        "release_hourly": "*",
     }.items():
         assert rows(site, table, columns) == rows(without, table, columns)
     for path in (tmp_path / "with/store").rglob("*"):
@@ -172,6 +174,21 @@ def test_a_span_of_time_goes_alone_also_of_what_comes_late(tmp_path: Path) -> No
     assert site.lake.connect(events=None).execute(late).fetchone() == (20,)
     verdicts = "SELECT verdict, count(*) FROM batches WHERE epoch >= 12 GROUP BY ALL"
     assert site.lake.connect(batches=None).execute(verdicts).fetchall() == [("accepted", 2)]
+
+
+def test_hours_that_are_too_old_to_be_made_again_go_if_it_was_alone_in_them(tmp_path: Path) -> None:
+    site = make_site(tmp_path, LOOP + '\n[privacy]\nretention = "5d"\n')
+    fill_lake(site, 24 * 3, devices=1)
+    fill_lake(site, 24 * 2, devices=2, since=START + timedelta(days=1))
+    update_aggregates(site.lake)
+    late = START + timedelta(days=20)
+    retain(site.store, site.lake, site.config, late)
+    assert rows(site, "events", "count(*)") == [(0,)]
+    request = ask(site.store, site.config.layout, make_request(site.config, ["d0"], None, None, late))
+    forget(site.store, site.lake, site.config, request, late, None)
+    for table in ("device_hourly", "feature_hourly", "release_hourly"):
+        ends = (START + timedelta(days=1), START + timedelta(days=3) - timedelta(hours=1))
+        assert rows(site, table, "min(hour), max(hour)") == [ends]
 
 
 def test_what_is_found_is_told_without_a_change(tmp_path: Path) -> None:

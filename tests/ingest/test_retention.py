@@ -5,16 +5,22 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeloop.config import parse_loop
 from edgeloop.errors import ConfigError, VersionGone
+from edgeloop.lake import Lake
+from ingest.aggregates import update_aggregates
+from ingest.erasure import drop_history
+from ingest.kept import kept_from, kept_since
 from ingest.plan import Plan, Rejected, decode_plan, list_plans, write_done
 from ingest.quarantine import hold
-from ingest.retention import kept_from, kept_since, retain
+from ingest.retention import retain
 from ingest.run import ingest
+from ingest.tables import LABEL_ROWS
 from tests.ingest.batches import events, seal, seal_aggregated
 from tests.site import LOOP, START, Site, fill_lake, make_site
 
@@ -28,6 +34,10 @@ def site(tmp_path: Path) -> Site:
     site = make_site(tmp_path, KEPT)
     fill_lake(site, 24 * DAYS)
     return site
+
+
+def rows(site: Site, table: str) -> list[tuple[object, ...]]:
+    return site.lake.connect(**{table: None}).execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall()
 
 
 def count(site: Site, table: str, version: int | None = None) -> tuple[int, datetime]:
@@ -61,6 +71,36 @@ def test_older_rows_go_from_every_version_and_others_stay(site: Site) -> None:
     assert again is not None
     assert not any(again.rows.values())
     assert site.lake.version("events") == version
+
+
+def test_the_hourly_tables_keep_what_they_counted(site: Site) -> None:
+    """Also when late labels come for the day from which on rows are kept, when the log does not go back, and when another source counts."""
+    tables = ("device_hourly", "release_hourly", "feature_hourly")
+
+    def counted() -> dict[str, list[tuple[object, ...]]]:
+        return {name: rows(site, name) for name in tables}
+
+    update_aggregates(site.lake)
+    before = counted()
+    retain(site.store, site.lake, site.config, NOW)
+    update_aggregates(site.lake)
+    assert counted() == before
+    kept = START + timedelta(days=30)
+    late = [
+        {"device": "d0", "ts": ts, "label": "bad", "known_at": NOW, "source": "t", "ingested_at": NOW}
+        for ts in (kept - timedelta(hours=1), kept)
+    ]
+    site.lake.append("labels", pa.Table.from_pylist(late, schema=LABEL_ROWS))
+    update_aggregates(site.lake)
+    for name in ("release_hourly", "feature_hourly"):
+        assert [row[:3] for row in counted()[name]] == [row[:3] for row in before[name]]
+    site.lake.append("labels", pa.Table.from_pylist(late[1:], schema=LABEL_ROWS))
+    drop_history(site.store, site.lake, site.config.layout, "labels")
+    update_aggregates(site.lake)
+    assert len(counted()["device_hourly"]) == 3 * 24 * DAYS
+    update_aggregates(Lake(site.store, site.config.layout, ("t", "other")))
+    assert len(counted()["device_hourly"]) == 3 * 24 * DAYS
+    assert counted()["feature_hourly"] == before["feature_hourly"]
 
 
 def test_a_loop_without_it_keeps_all(tmp_path: Path) -> None:
