@@ -11,7 +11,7 @@ import dagster as dg
 from assets.centre import Centre, asset_prefix, loop_owners
 from assets.plots import lines
 from edgeloop.config import LoopConfig
-from ingest.labels import Delay, Meeting, label_delays, label_meetings
+from ingest.labels import Delay, Meeting, connect_labels, label_delays, label_meetings
 
 
 def label_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
@@ -32,8 +32,8 @@ def label_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
         description="By source: how late labels are, of how many events, and whether they meet any.",
     )
     def label_delay(centre: dg.ResourceParam[Centre]) -> dg.MaterializeResult:
-        lake, now = centre.lake(config), centre.clock()
-        delays, meetings = label_delays(lake, now), label_meetings(lake)
+        connection, now = connect_labels(centre.lake(config)), centre.clock()
+        delays, meetings = label_delays(connection, now), label_meetings(connection)
         whole = [delay for delay in delays if delay.week is None]
         return dg.MaterializeResult(
             metadata={**_tables(whole, meetings), **_plots([delay for delay in delays if delay.week])},

@@ -7,14 +7,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import pyarrow.compute as pc
 
+from edgeloop.clock import EPOCH_0
 from edgeloop.lake import Lake, run_sql
 from ingest.tables import LABEL_ROWS
 
 SQL = Path(__file__).parent / "sql"
 
 WINDOW = timedelta(weeks=26)
-"""How far back from its newest label a source is looked at. One that was silent for longer is not expected any more."""
+"""How far back from the newest label sources are looked at. One that was silent for longer is not expected any more."""
+
+DAY = timedelta(days=1)
 
 PATIENCE = 3
 """Times its usual delay that a source may be silent."""
@@ -107,20 +111,27 @@ def as_length(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def label_delays(lake: Lake, as_of: datetime) -> list[Delay]:
+def connect_labels(lake: Lake) -> duckdb.DuckDBPyConnection:
+    """`labels` and `events`, empty if there are none yet: labels may be there first."""
+    connection = lake.connect(labels=None, events=None).register("nothing", LABEL_ROWS.empty_table())
+    for name, columns in (("labels", "*"), ("events", "device, ts, '' AS month")):
+        connection.execute(f"CREATE VIEW IF NOT EXISTS {name} AS SELECT {columns} FROM nothing")
+    return connection
+
+
+def label_delays(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> list[Delay]:
     """The delays by source, as of `as_of`: of each first of the whole window, then of its weeks."""
-    rows = run_sql(_connect(lake), SQL / "label_delay.sql", {"as_of": as_of, "reach": WINDOW})
+    query = "SELECT max(known_at) FROM labels WHERE known_at <= ?"
+    ((newest,),) = connection.execute(query, [as_of]).fetchall()
+    since = (newest or as_of) - WINDOW
+    rows = run_sql(connection, SQL / "label_delay.sql", {"as_of": as_of, "since": since, "month": f"{since:%Y-%m}"})
     return [Delay(**row) for row in rows.to_pylist()]
 
 
-def label_meetings(lake: Lake) -> list[Meeting]:
+def label_meetings(connection: duckdb.DuckDBPyConnection) -> list[Meeting]:
     """What became of the newest labels, by source."""
-    return [Meeting(**row) for row in run_sql(_connect(lake), SQL / "label_matches.sql").to_pylist()]
-
-
-def _connect(lake: Lake) -> duckdb.DuckDBPyConnection:
-    """`labels` and `events`, empty if there are none yet: labels may be there first."""
-    connection = lake.connect(labels=None, events=None).register("nothing", LABEL_ROWS.empty_table())
-    for name, columns in (("labels", "*"), ("events", "device, ts")):
-        connection.execute(f"CREATE VIEW IF NOT EXISTS {name} AS SELECT {columns} FROM nothing")
-    return connection
+    newest = run_sql(connection, SQL / "newest_labels.sql")
+    connection.register("newest", newest)
+    since = (pc.min(newest["ts"]).as_py() or EPOCH_0) - DAY
+    rows = run_sql(connection, SQL / "label_matches.sql", {"month": f"{since:%Y-%m}"})
+    return [Meeting(**row) for row in rows.to_pylist()]

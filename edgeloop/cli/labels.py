@@ -19,11 +19,11 @@ def labels(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
     """How late labels are, of how many events, and whether they still come and meet their events, by source."""
     from edgeloop.lake import Lake
     from edgeloop.store import open_store
-    from ingest.labels import label_delays, label_meetings
+    from ingest.labels import connect_labels, label_delays, label_meetings
 
     config, now = read_loop(loop), system_clock()
-    lake = Lake.of(open_store(store), config)
-    delays, meetings = label_delays(lake, now), label_meetings(lake)
+    connection = connect_labels(Lake.of(open_store(store), config))
+    delays, meetings = label_delays(connection, now), label_meetings(connection)
     whole = [delay for delay in delays if delay.week is None]
     stopped = [delay.source for delay in whole if delay.stopped(now)]
     drawn = table(f"labels of {config.name}", COLUMNS, map(_row, whole))

@@ -1,20 +1,17 @@
--- How labels come: one row a source, and one a source and week in which they became known, of those that were known by $as_of and,
--- of each source, in the time of length $reach up to its newest.
+-- How labels come: one row a source, and one a source and week in which they became known, from $since to $as_of; $month is that of
+-- $since, for the files to read.
 -- Times are in seconds, of the first word that a source had on an event: `delay` from the event until it was known, `ingest` from
 -- then to the lake. `early` were known before their event, which is a clock that is wrong; `corrected` are events of which the
 -- source said two things. `pause` is the longest time between one and the next. `coverage` is how many of the events that are
 -- older than the usual delay, counted by whole hours, have a label of that source.
-WITH reach AS (
-    SELECT source, max(known_at) - $reach AS since FROM labels WHERE known_at <= $as_of GROUP BY source
-),
-told AS (
+WITH told AS (
     SELECT
         source, device, ts, count(*) AS labels, min(label) <> max(label) AS corrected,
         min(known_at) AS known, min_by(ingested_at, known_at) AS ingested, max(known_at) AS newest
-    FROM labels JOIN reach USING (source)
+    FROM labels
     WHERE known_at <= $as_of
     GROUP BY source, device, ts
-    HAVING known >= any_value(since)
+    HAVING known >= $since
 ),
 delays AS (
     SELECT
@@ -36,23 +33,18 @@ pauses AS (
     GROUP BY source
 ),
 due AS (
-    SELECT source, date_trunc('hour', since) AS since, date_trunc('hour', $as_of - to_microseconds(delay[1]::BIGINT)) AS before
-    FROM delays JOIN reach USING (source)
-    WHERE week IS NULL
+    SELECT source, date_trunc('hour', $as_of - to_microseconds(delay[1]::BIGINT)) AS before FROM delays WHERE week IS NULL
 ),
 hours AS (
-    SELECT date_trunc('hour', ts) AS hour, count(*) AS events
-    FROM events
-    WHERE ts >= (SELECT min(since) FROM due)
-    GROUP BY ALL
+    SELECT date_trunc('hour', ts) AS hour, count(*) AS events FROM events WHERE month >= $month AND ts >= $since GROUP BY ALL
 ),
 produced AS (
-    SELECT source, sum(events) AS events FROM due JOIN hours ON hour >= since AND hour < before GROUP BY ALL
+    SELECT source, sum(events) AS events FROM due JOIN hours ON hour < before GROUP BY ALL
 ),
 covered AS (
     SELECT source, count(*) AS events
-    FROM told JOIN due USING (source) SEMI JOIN events USING (device, ts)
-    WHERE ts >= since AND ts < before
+    FROM told JOIN due USING (source) SEMI JOIN (SELECT device, ts FROM events WHERE month >= $month) USING (device, ts)
+    WHERE ts >= $since AND ts < before
     GROUP BY ALL
 )
 SELECT

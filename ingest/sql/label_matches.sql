@@ -1,31 +1,33 @@
--- Whether the labels that a source gave last, within a day of its newest, meet an event: one row a source.
+-- Whether labels meet an event: one row a source. `newest` has them (source, device, ts); none is of a time before $month, less a day.
 -- One that is later than all that its device sent may meet its event yet: it `waits`. The others meet one, are of a device that is
 -- `unknown`, as it never sent an event, or of a time at which its device has none. Of up to 200 of those: `nearest` is how many
 -- seconds away its nearest event is, in the median, and `shifted` how many would meet one if all were `shift` seconds later; of
 -- several such shifts within a day it is the one for most of them, then the smallest.
-WITH last AS (
-    SELECT source, max(ingested_at) - INTERVAL 1 DAY AS since FROM labels GROUP BY source
-),
-new AS (
-    SELECT DISTINCT source, device, ts FROM labels JOIN last USING (source) WHERE ingested_at > since
+WITH recent AS (
+    SELECT device, ts FROM events WHERE month >= $month
 ),
 heard AS (
-    SELECT device, max(ts) AS newest FROM events SEMI JOIN new USING (device) GROUP BY device
+    SELECT device, max(ts) AS until FROM recent GROUP BY device
+),
+senders AS (
+    SELECT DISTINCT device, true AS known FROM events
 ),
 placed AS (
-    SELECT new.*, newest IS NULL AS unknown, new.ts > newest AS waits, met.ts IS NOT NULL AS met
-    FROM new
+    SELECT
+        newest.*, met.ts IS NOT NULL AS met, known IS NULL AS unknown, known AND (until IS NULL OR newest.ts > until) AS waits
+    FROM newest
+    LEFT JOIN senders USING (device)
     LEFT JOIN heard USING (device)
-    LEFT JOIN (SELECT DISTINCT device, ts FROM events SEMI JOIN new USING (device, ts)) AS met USING (device, ts)
+    LEFT JOIN (SELECT DISTINCT device, ts FROM recent SEMI JOIN newest USING (device, ts)) AS met USING (device, ts)
 ),
 astray AS (
     SELECT * FROM placed WHERE NOT (met OR unknown OR waits)
     QUALIFY row_number() OVER (PARTITION BY source ORDER BY hash(device, ts)) <= 200
 ),
 near AS (
-    SELECT source, astray.device, astray.ts, epoch(events.ts - astray.ts) AS away
-    FROM astray JOIN events USING (device)
-    WHERE events.ts BETWEEN astray.ts - INTERVAL 1 DAY AND astray.ts + INTERVAL 1 DAY
+    SELECT source, astray.device, astray.ts, epoch(recent.ts - astray.ts) AS away
+    FROM astray JOIN recent USING (device)
+    WHERE recent.ts BETWEEN astray.ts - INTERVAL 1 DAY AND astray.ts + INTERVAL 1 DAY
 ),
 distances AS (
     SELECT source, median(away) AS nearest

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeloop.events import TIME
-from edgeloop.lake import open_duckdb, run_sql
-from ingest.labels import SQL, Delay, Meeting
+from edgeloop.lake import open_duckdb
+from ingest.labels import Meeting, label_delays, label_meetings
 from ingest.tables import LABEL_ROWS
 from tests.site import START
 
@@ -22,7 +23,7 @@ HOUR = timedelta(hours=1)
 EVENTS = pa.schema([("device", pa.string()), ("ts", TIME)])
 Row = dict[str, Any]
 
-hours = st.integers(0, 9).map(lambda n: START + n * HOUR)
+hours = st.integers(-5, 4).map(lambda n: START + n * HOUR)
 devices = st.sampled_from(["d1", "d2"])
 labels = st.builds(
     lambda device, ts, label, source, delay, lag: {
@@ -42,30 +43,27 @@ labels = st.builds(
 )
 
 
-def ask(query: str, rows: list[Row], events: list[Row], **parameters: Any) -> list[Row]:
+def lake_of(rows: list[Row], events: list[Row]) -> duckdb.DuckDBPyConnection:
     connection = open_duckdb()
     connection.register("labels", pa.Table.from_pylist(rows, schema=LABEL_ROWS))
-    connection.register("events", pa.Table.from_pylist(events, schema=EVENTS))
-    found: list[Row] = run_sql(connection, SQL / query, parameters).to_pylist()
-    return found
+    connection.register("sent", pa.Table.from_pylist(events, schema=EVENTS))
+    connection.execute("CREATE VIEW events AS SELECT *, strftime(ts, '%Y-%m') AS month FROM sent")
+    return connection
 
 
 def place(row: Row) -> tuple[Any, ...]:
     return row["source"], row["device"], row["ts"]
 
 
-def first_words(rows: list[Row], as_of: datetime, reach: timedelta) -> list[Row]:
+def first_words(rows: list[Row], as_of: datetime, since: datetime) -> list[Row]:
     """Of each source and event the first label, with how many there are and whether they say one thing; of late only."""
     known = [row for row in rows if row["known_at"] <= as_of]
-    newest = {
-        source: max(r["known_at"] for r in known if r["source"] == source) for source in {r["source"] for r in known}
-    }
     found = []
     for _, group in groupby(sorted(known, key=place), place):
         mine = list(group)
         first = min(mine, key=lambda row: row["known_at"])
         more = {"labels": len(mine), "corrected": len({row["label"] for row in mine}) > 1}
-        if first["known_at"] >= newest[first["source"]] - reach:
+        if first["known_at"] >= since:
             found.append({**first, **more, "newest": max(row["known_at"] for row in mine)})
     return found
 
@@ -80,12 +78,15 @@ def first_words(rows: list[Row], as_of: datetime, reach: timedelta) -> list[Row]
 )
 @settings(deadline=None, max_examples=60)
 def test_delays_are_those_of_the_first_words(
-    rows: list[Row], events: list[Row], as_of: datetime, reach: timedelta
+    rows: list[Row], events: list[Row], as_of: datetime, window: timedelta
 ) -> None:
     events += [{"device": row["device"], "ts": row["ts"]} for row in rows[::2]]
     events = list({(e["device"], e["ts"]): e for e in events}.values())
-    words = first_words(rows, as_of, reach)
-    found = [Delay(**row) for row in ask("label_delay.sql", rows, events, as_of=as_of, reach=reach)]
+    since = max((row["known_at"] for row in rows if row["known_at"] <= as_of), default=as_of) - window
+    words = first_words(rows, as_of, since)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ingest.labels.WINDOW", window)
+        found = label_delays(lake_of(rows, events), as_of)
     whole = {delay.source: delay for delay in found if delay.week is None}
     assert whole.keys() == {word["source"] for word in words}
     for delay in found:
@@ -102,9 +103,8 @@ def test_delays_are_those_of_the_first_words(
         moments = sorted({w["known_at"] for w in mine})
         pauses = [(b - a).total_seconds() for a, b in pairwise(moments)]
         assert delay.pause == max(pauses, default=None)
-        newest = max(row["known_at"] for row in rows if row["source"] == source and row["known_at"] <= as_of)
         before = (as_of - timedelta(seconds=delay.delay_median)).replace(minute=0)
-        due = {(e["device"], e["ts"]) for e in events if newest - reach <= e["ts"] < before}
+        due = {(e["device"], e["ts"]) for e in events if since <= e["ts"] < before}
         covered = due & {(w["device"], w["ts"]) for w in mine}
         assert delay.coverage == (pytest.approx(len(covered) / len(due)) if due else None)
 
@@ -122,8 +122,8 @@ def met(shift: float, noise: float = 0.0, device: str = "d1", first: int = 0) ->
         {**ingested, "device": device, "ts": ts + timedelta(seconds=shift + float(draw.uniform(0, noise)))}
         for ts in at[first : first + 300]
     ]
-    (row,) = ask("label_matches.sql", rows, [{"device": "d1", "ts": ts} for ts in at])
-    return Meeting(**row)
+    (found,) = label_meetings(lake_of(rows, [{"device": "d1", "ts": ts} for ts in at]))
+    return found
 
 
 @pytest.mark.parametrize(
@@ -150,6 +150,12 @@ def test_labels_that_meet_events_or_may_yet_are_well() -> None:
     assert (ahead.waiting, ahead.lost, ahead.astray) == (300, 0, False)
 
 
+def test_a_device_that_was_heard_of_months_ago_may_send_the_event_yet() -> None:
+    row = {"device": "d1", "ts": START, "label": "bad", "source": "lab", "known_at": START, "ingested_at": START}
+    (found,) = label_meetings(lake_of([row], [{"device": "d1", "ts": START - 24 * 90 * HOUR}]))
+    assert (found.waiting, found.unknown, found.lost) == (1, 0, 0)
+
+
 def test_only_what_came_within_a_day_of_the_newest_is_looked_at() -> None:
     base = {"device": "d1", "label": "bad", "source": "lab", "known_at": START}
     rows = [
@@ -157,7 +163,6 @@ def test_only_what_came_within_a_day_of_the_newest_is_looked_at() -> None:
         for day, several in ((0, range(9)), (2, range(20, 23)))
         for n in several
     ]
-    (row,) = ask(
-        "label_matches.sql", rows, [{"device": "d1", "ts": START + timedelta(seconds=n)} for n in (*range(9), 99)]
-    )
-    assert (row["labels"], row["met"], row["sampled"]) == (3, 0, 3)
+    sent = [{"device": "d1", "ts": START + timedelta(seconds=n)} for n in (*range(9), 99)]
+    (found,) = label_meetings(lake_of(rows, sent))
+    assert (found.labels, found.met, found.sampled) == (3, 0, 3)
