@@ -1,4 +1,4 @@
--- Whether labels meet an event: one row a source. `newest` has them (source, device, ts); none is of a time before $month, less a day.
+-- Whether labels meet an event: one row a source. `newest` has them (source, device, ts); $month is that of a day before the earliest.
 -- One that is later than all that its device sent may meet its event yet: it `waits`. The others meet one, are of a device that is
 -- `unknown`, as it never sent an event, or of a time at which its device has none. Of up to 200 of those: `nearest` is how many
 -- seconds away its nearest event is, in the median, and `shifted` how many would meet one if all were `shift` seconds later; of
