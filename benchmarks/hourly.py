@@ -35,7 +35,7 @@ DEVICES = 500
 """Each has an event a minute; every tenth event has a label."""
 
 INTAKE = 60
-"""Minutes that one intake brings: 30,000 rows. A table of many has the day's in one file, as after a compaction."""
+"""Minutes that one intake brings: 30,000 rows. What was there before has a file a day."""
 
 DAY = 24 * 60
 
@@ -222,7 +222,9 @@ def described(made: dict[str, Made]) -> str:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rows", type=int, default=50_000_000)
-    arguments.add_argument("--grow", type=int, nargs="*", default=[1_000_000, 4_000_000, 16_000_000])
+    arguments.add_argument(
+        "--grow", type=int, nargs="*", default=[720_000, 2_880_000, 11_520_000], help="rows, of whole days"
+    )
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--tables", nargs="*", default=[aggregate.name for aggregate in AGGREGATES])
     arguments.add_argument("--run", nargs=3, metavar=("TABLE", "WAY", "DIRECTORY"), help=argparse.SUPPRESS)
