@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,7 +27,7 @@ GOOD, HONEST = 50, "honest"
 """Events of a good batch, and a device that sends nothing else."""
 
 PATIENCE = 60
-"""Seconds for an ingest."""
+"""Seconds for an ingest, and for each file in it: on a machine that does other things as well."""
 
 ROOM = 6 * 2**30
 """Bytes of addresses that one may use: what takes more is not to take the machine with it."""
@@ -125,7 +125,7 @@ class Stage:
         return bool(found.cast(wanted.schema).equals(wanted))
 
 
-def ingest_apart(stage: Stage, placed: Iterable[Placed]) -> Run:
+def ingest_apart(stage: Stage, placed: Sequence[Placed]) -> Run:
     """An ingest in a process of its own, which starts with everything imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
@@ -135,9 +135,8 @@ def ingest_apart(stage: Stage, placed: Iterable[Placed]) -> Run:
     process.start()
     theirs.close()
     try:
-        if ours.poll(PATIENCE):
-            return Run(*ours.recv())
-        return Run(PATIENCE, 0, f"did not end in {PATIENCE} seconds")
+        patience = PATIENCE * (1 + len(placed))
+        return Run(*ours.recv()) if ours.poll(patience) else Run(patience, 0, f"did not end in {patience} seconds")
     except EOFError:
         process.join()
         return Run(0, 0, f"ended with exit code {process.exitcode}")
