@@ -1,4 +1,4 @@
-"""Intake and what is computed from it: events, batches, labels, aggregates, completeness, drift."""
+"""Intake and what is computed from it: events, batches, labels, aggregates, completeness."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.centre import Centre, asset_prefix, loop_asset, loop_owners
-from assets.plots import bars
+from assets.tables import show_table as _table
 from edgeloop.config import LoopConfig
 from edgeloop.events import TIME
-from fleet.releases import read_release
-from fleet.rollouts import read_current
 from ingest.aggregates import AGGREGATES, Made, update_aggregates
-from ingest.drift import drift
 from ingest.gaps import Gaps, find_gaps
 from ingest.run import IngestReport, ingest
 
@@ -143,47 +140,7 @@ def intake_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:
             ],
         )
 
-    @dg.asset(
-        key=[prefix, "drift"],
-        deps=[[prefix, "events"]],
-        group_name="aggregates",
-        kinds={"duckdb"},
-        owners=owners,
-        check_specs=[
-            dg.AssetCheckSpec("no_drift", asset=[prefix, "drift"], description="No feature is over the alarm.")
-        ],
-        description="How far each feature has moved from what the release in force was trained on (PSI).",
-    )
-    def drift_measure(centre: dg.ResourceParam[Centre]) -> dg.MaterializeResult:
-        found = _drift_now(centre, config)
-        if found is None:
-            return dg.MaterializeResult(
-                metadata={"note": "no release in force yet"},
-                check_results=[dg.AssetCheckResult(check_name="no_drift", passed=True)],
-            )
-        names, values = found["feature"].to_pylist(), [v or 0.0 for v in found["psi"].to_pylist()]
-        worst = max(values, default=0.0)
-        return dg.MaterializeResult(
-            metadata={
-                "largest PSI": worst,
-                "features": _table(found),
-                "plot": bars("PSI by feature, alarm dashed", names, values, config.drift.alarm),
-            },
-            check_results=[
-                dg.AssetCheckResult(
-                    check_name="no_drift",
-                    passed=worst <= config.drift.alarm,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    metadata={
-                        "over the alarm": ", ".join(
-                            n for n, v in zip(names, values, strict=True) if v > config.drift.alarm
-                        )
-                    },
-                )
-            ],
-        )
-
-    return [intake, aggregates, completeness_books, drift_measure]
+    return [intake, aggregates, completeness_books]
 
 
 def _books(found: list[Gaps]) -> pa.Table:
@@ -222,25 +179,5 @@ def _rejects(batches: list[str], report: IngestReport) -> dg.AssetCheckResult:
     )
 
 
-def _drift_now(centre: Centre, config: LoopConfig) -> pa.Table | None:
-    current = read_current(centre.store, centre.keys, config.name)
-    if current is None:
-        return None
-    release = read_release(centre.store, centre.keys, config.name, current.stable.id)
-    return drift(centre.lake(config), config.schema(), release.manifest.reference, centre.clock(), config.drift.window)
-
-
 def _count(table: Any) -> int:
     return 0 if table is None else int(table.count())
-
-
-def _table(rows: pa.Table) -> dg.TableMetadataValue:
-    records = [dg.TableRecord({k: _cell(v) for k, v in row.items()}) for row in rows.slice(0, 100).to_pylist()]
-    columns = [
-        dg.TableColumn(name, "string" if pa.types.is_string(rows[name].type) else "float") for name in rows.column_names
-    ]
-    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
-
-
-def _cell(value: Any) -> str | int | float | bool | None:
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

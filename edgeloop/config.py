@@ -138,10 +138,13 @@ class Rollout(_Section, frozen=True, kw_only=True):
 
 
 class Drift(_Section, frozen=True, kw_only=True):
-    """`[drift]`: population stability index of each feature over `window` against the training reference."""
+    """`[drift]`: population stability index of each feature over `window` against the training reference, and of each device's against
+    its peers'; `false_alarms` is the chance of one without drift, in as long as a window."""
 
     window: Duration = Duration(days=30)
     alarm: Amount = 0.25
+    device_alarm: Amount = 0.1
+    false_alarms: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.05
 
 
 class Faults(_Section, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from edgeloop.schema import FeatureSchema
 
 MANIFEST_VERSION = 1
 DOCUMENT_LIMIT = 4 * 2**20
-"""The most bytes that a device reads of a manifest or a rollout document. A feature takes about 750 of a manifest's."""
+"""The most bytes that a device reads of a manifest or a rollout document. A feature takes some 2,000 of a manifest's."""
 
 KNOW_MISSING = frozenset({"onnx"})
 """The runtimes whose models can tell a missing value (NaN) from others. To a TFLite network it would be 0, a value like any other."""
@@ -80,8 +80,12 @@ class Lineage(msgspec.Struct, frozen=True):
     label_sources: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
-class ReleaseManifest(msgspec.Struct, frozen=True):
-    """A release. `counter` rises by one with each release of the loop; `id` is `r` and the counter."""
+class ReleaseManifest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A release. `counter` rises by one with each release of the loop; `id` is `r` and the counter.
+
+    `said` has how `prediction` (a class by its place in `classes`) and `confidence` were distributed over the validation rows. It is
+    not written where there is none, so that a manifest from before keeps its digest.
+    """
 
     version: int
     loop: str
@@ -96,6 +100,7 @@ class ReleaseManifest(msgspec.Struct, frozen=True):
     lineage: Lineage
     metrics: dict[str, float]
     reference: dict[str, Reference]
+    said: dict[str, Reference] = {}
 
     def encode(self) -> bytes:
         """The canonical bytes, which are signed."""

@@ -15,6 +15,7 @@ import dagster as dg
 
 from assets.centre import Centre, asset_prefix
 from assets.delivery import delivery_assets
+from assets.drift import drift_asset
 from assets.forgetting import forgetting_assets
 from assets.intake import intake_assets
 from assets.labels import label_assets
@@ -47,6 +48,7 @@ def build(configs: Sequence[LoopConfig], centre: Centre) -> dg.Definitions:
             for c in configs
             for a in (
                 *intake_assets(c),
+                drift_asset(c),
                 *label_assets(c),
                 *learning_assets(c),
                 *delivery_assets(c),

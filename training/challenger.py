@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from edgeloop.config import LoopConfig
 from edgeloop.errors import ConfigError, ModelError
 from edgeloop.lake import Lake
-from edgeloop.manifest import MANIFEST_VERSION, Golden, Lineage, ReleaseManifest
+from edgeloop.manifest import MANIFEST_VERSION, Golden, Lineage, Reference, ReleaseManifest
 from edgeloop.verdict import Verdict
 from training.evaluation import Metrics, evaluate
 from training.footprint import artefact_of
 from training.gates import judge
 from training.parity import ParityProof, prove
-from training.reference import make_reference
+from training.reference import make_reference, make_said
 from training.rows import Rows, query_sha256
 from training.scoring import OnnxScorer
 from training.sets import TrainingSet, build_set
@@ -81,7 +81,7 @@ def train_challenger(
     probabilities = OnnxScorer(model).probabilities(rows.validation.X)
     _check_classes(probabilities.shape, config)
     metrics = evaluate(rows.validation, probabilities)
-    manifest = _manifest(config, rows, model, metrics, number, code_version)
+    manifest = _manifest(config, rows, model, metrics, make_said(probabilities), number, code_version)
     champion_metrics = _judge_champion(champion, rows.validation)
     names, counts = np.unique(rows.validation.device, return_counts=True)
     device_rows = {str(name): int(count) for name, count in zip(names, counts, strict=True)}
@@ -120,7 +120,13 @@ def _judge_champion(champion: Champion | None, rows: Rows) -> Metrics | None:
 
 
 def _manifest(
-    config: LoopConfig, rows: TrainingSet, model: bytes, metrics: Metrics, number: int, code_version: str
+    config: LoopConfig,
+    rows: TrainingSet,
+    model: bytes,
+    metrics: Metrics,
+    said: dict[str, Reference],
+    number: int,
+    code_version: str,
 ) -> ReleaseManifest:
     ident = f"r{number:04d}"
     golden = _golden_rows(rows.validation)
@@ -143,6 +149,7 @@ def _manifest(
             "rows": float(metrics.rows),
         },
         reference=make_reference(rows.train.X, config.schema()),
+        said=said,
     )
 
 

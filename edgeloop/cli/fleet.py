@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeloop.cli.drift import drift
 from edgeloop.cli.gaps import gaps
 from edgeloop.cli.keys import Unencrypted, create_some
 from edgeloop.cli.keys import app as keys_app
@@ -36,6 +37,7 @@ app = typer.Typer(help="Keys, devices, the fleet.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.command()(gaps)
 app.command()(labels)
+app.command()(drift)
 
 
 @app.command()

@@ -328,7 +328,9 @@ max_offline_days = 90 # a device that was alone for longer goes on, and says tha
 
 [drift]
 window = "{seed}"
-alarm = 0.25 # population stability index
+alarm = 0.25 # population stability index of a feature, over the fleet
+device_alarm = 0.1 # of a feature of one device, against its peers
+false_alarms = 0.05 # the chance of an alarm without drift, in as long as the window
 
 [backtest] # times from the first reading
 seed = "{seed}" # what the first release is trained on

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import duckdb
 
-from edgeloop.config import parse_loop
+from edgeloop.config import Drift, parse_loop
+from edgeloop.duration import Duration
 from edgeloop.lake import Lake
 from edgeloop.store import open_store
 from fleet.keys import Keys
 from fleet.releases import list_releases
-from ingest.drift import drift
+from ingest.drift import measure_drift
 from tests.integration.test_loop import backtest
 from tests.site import LOOP, START
 
@@ -63,7 +64,6 @@ def test_a_loop_learns_from_what_it_may_see_and_from_nothing_else(tmp_path: Path
     assert manifest.schema == config.schema()
     assert set(manifest.reference) == {"temp", "badge", "hour"}  # there is nothing to hold a dropped one against
     now = START + timedelta(days=DAYS)
-    table = drift(
-        Lake(store, config.layout), config.schema(), manifest.reference, now, timedelta(days=DAYS)
-    ).to_pylist()
-    assert {row["feature"]: row["psi"] < 0.25 for row in table} == dict.fromkeys(manifest.reference, True)
+    rule = Drift(window=Duration(days=DAYS))
+    found = measure_drift(Lake.of(store, config), manifest, manifest.sha256, rule, now).features
+    assert {f.feature: f.psi < 0.25 for f in found if not f.said} == dict.fromkeys(manifest.reference, True)
