@@ -9,8 +9,8 @@ from hashlib import sha256
 from edgeloop.errors import ConfigError
 from edgeloop.layout import Layout
 
-MOST = 64
-"""Of one loop: each that has a plan under way is looked at by all."""
+MOST = 16
+"""Of one loop. With more, a plan could be half as old as any that is kept (ingest/plan.py) before who wrote it has carried it out."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from edgeloop.store import Store
 
 PLAN_VERSION = 1
 
-KEPT = 100
+KEPT = 200
 """How many plans are kept, the newest: what an ingest has to list does not grow."""
 
 
