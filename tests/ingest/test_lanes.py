@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
-from edgeloop.errors import ConfigError
+from edgeloop.errors import AlreadyExists, ConfigError
 from edgeloop.store import Store, open_store
 from ingest.lanes import WHOLE, Lane, application, parse_lane
 from ingest.plan import KEPT, Plan, decode_plan, list_plans
@@ -203,6 +205,61 @@ def test_a_retry_of_deltalake_appends_no_plan_twice(site: Site) -> None:
     with pytest.raises(CommitFailedError):
         append(handles[2], 0, 5)
     assert site.lake.connect(batches=None).execute("SELECT count(*) FROM batches").fetchall() == [(2,)]
+
+
+class Killed(Exception):
+    """At this very operation."""
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_comes_between_any_two_operations_every_row_is_there_once(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other ingests come in the midst of one, of any lane, and others in theirs; any is killed; devices send, and send again."""
+    monkeypatch.setattr("ingest.judging.PLAN_FILES", 4)
+    site, draw = make_site(tmp_path), random.Random(seed)
+    sent = [seal(site, events(1 + 10 * i, 10), device=f"d{device}") for device in range(5) for i in range(5)]
+    draw.shuffle(sent)
+    later = [sent.pop() for _ in range(8)]
+    for path, content in [*sent, named(site, b"junk")]:
+        site.store.create(path, content)
+    left = [12]  # ingests
+
+    def one(depth: int) -> None:
+        left[0] -= 1
+        store = BentStore(site.store, before=between(depth, draw.randint(1, 60)))
+        lane = draw.choice([WHOLE, *FOUR, Lane(0, 2), Lane(1, 2), Lane(2, 3)])
+        with contextlib.suppress(Killed):
+            ingest(store, site.lake, site.config, NOW, lane)
+
+    def between(depth: int, last: int) -> Callable[[str, str], None]:
+        moments = iter(range(10**6))
+
+        def happens(verb: str, path: str) -> None:
+            if next(moments) == last and draw.random() < 0.5:
+                raise Killed
+            if draw.random() < 0.06 and left[0] > 0 and depth < 3:
+                one(depth + 1)
+            if draw.random() < 0.1:
+                with contextlib.suppress(AlreadyExists):
+                    site.store.create(*(later.pop() if later else draw.choice(sent)))
+
+        return happens
+
+    while left[0] > 0:
+        one(0)
+    for path, content in later:
+        site.store.create(path, content)
+    ingest(site.store, site.lake, site.config, NOW)
+    ingest(site.store, site.lake, site.config, NOW)  # lanes that are no more were carried out by the one before
+    assert lake(site) == (250, 250)
+    query = "SELECT count(*), count(DISTINCT sha256) FROM batches WHERE verdict = 'accepted'"
+    assert site.lake.connect(batches=None).execute(query).fetchall() == [(25, 25)]
+    assert site.lake.connect(batches=None).execute(
+        "SELECT count(*) FROM batches WHERE verdict = 'lost'"
+    ).fetchall() == [(0,)]
+    assert not list(site.store.list(site.config.layout.inbox))
+    assert len(list(site.store.list(site.config.layout.quarantine))) == 2
 
 
 @pytest.mark.parametrize("seed", range(4))
