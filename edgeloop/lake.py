@@ -227,7 +227,7 @@ def own_errors(table: str) -> Iterator[None]:
     """Turn deltalake's errors, and DuckDB's on a file, into ours: a store that fails is an `OSError` to the one."""
     try:
         yield
-    except (OSError, DeltaError, duckdb.IOException) as error:
+    except (OSError, DeltaError, duckdb.Error) as error:
         reason = str(error).partition("\n")[0]
         raise StoreError(
             f"table {table} could not be read or written: {reason}.", remedy="Check that the store is up; run it again."

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -121,7 +122,8 @@ def _write_aside(
     lake, folder = Lake(store, layout), f"{ASIDE}/{uuid4()}"
     uri, options = lake.location(f"{name}/{folder}")
     schema = pa.schema(table.schema().to_arrow())
-    with own_errors(name), open_duckdb() as connection:
+    with ExitStack() as failed, own_errors(name), open_duckdb() as connection:
+        failed.callback(_remove, store, f"{layout.lake(name)}/{folder}")
         lake.add_part(connection, name, table, [file.path for file in files], view="part")
         connection.register("shape", schema.empty_table())  # a file of an earlier version has fewer columns
         columns = ", ".join(f'"{column}"' for column in schema.names)
@@ -135,7 +137,13 @@ def _write_aside(
             target_file_size=TARGET,
             writer_properties=WriterProperties(compression="ZSTD", max_row_group_size=ROW_GROUP),
         )
-    return _adopt(store, layout, name, folder, sum(file.rows for file in files))
+        new = _adopt(store, layout, name, folder, sum(file.rows for file in files))
+        failed.pop_all()
+    return new
+
+
+def _remove(store: Store, folder: str) -> None:
+    store.delete_all([entry.path for entry in store.list(folder)])
 
 
 def _adopt(store: Store, layout: Layout, table: str, folder: str, rows: int) -> list[dict[str, Any]]:

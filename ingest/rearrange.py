@@ -101,11 +101,19 @@ def _commit(
             store.create(path, content)
             return version
         except AlreadyExists:
-            winner = store.read(path)
+            winner = _read(store, path)
         if winner == content:  # it was this one, and the reply was lost
             return version
-        if any(file.path in taken for file in decode_commit(version, winner).removed):
+        if winner is None or any(file.path in taken for file in decode_commit(version, winner).removed):
             return None
+
+
+def _read(store: Store, path: str) -> bytes | None:
+    """A commit; None if it has been dropped since, for rows are being deleted for good, and any file may have some."""
+    try:
+        return store.read(path)
+    except NotFound:
+        return None
 
 
 def _stands(lake: Lake, table: str, version: int, names: set[str]) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
-from edgeloop.errors import AlreadyExists
+from edgeloop.errors import AlreadyExists, StoreError
 from edgeloop.store import open_store
 from ingest import compaction
 from ingest.compaction import LARGE, Compacted, choose, compact
@@ -167,6 +167,21 @@ def test_what_is_deleted_for_good_meanwhile_does_not_come_back(tmp_path: Path, m
         int(e.path[-25:-5]) for e in site.store.list(f"{layout.lake('events')}/_delta_log") if e.path.endswith(".json")
     ]
     assert versions == [site.lake.version("events")]
+
+
+def test_what_cannot_be_read_is_left_as_it_is_and_no_copy_stays(tmp_path: Path) -> None:
+    """As when a forgetting takes the files that are being read."""
+    site = make_site(tmp_path)
+    grown(site)
+    layout, (first, *_) = site.config.layout, table_files(handle(site))
+    path = f"{layout.lake('events')}/{first.place}"
+    content = site.store.read(path)
+    site.store.replace(path, content[:4] + bytes(500) + content[504:])
+    version = handle(site).version()
+    with pytest.raises(StoreError):
+        compact(site.store, layout, "events", NOW)
+    assert handle(site).version() == version
+    assert not list(site.store.list(f"{layout.lake('events')}/compacted"))
 
 
 def test_an_ingest_that_began_before_is_committed_once(tmp_path: Path) -> None:
