@@ -1,4 +1,4 @@
-"""What the lake has of somebody: which rows are theirs, how many, and which trainings had them."""
+"""What the lake has of somebody: which rows are theirs, how many, and which trainings had them or have lost them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from edgeloop.lake import Lake
 from edgeloop.layout import Layout
 from edgeloop.manifest import ReleaseManifest, decode_manifest
 from edgeloop.store import Store
-from ingest.tombstones import Request, TrainedOn, read_tombstones
+from ingest.kept import kept_since
+from ingest.tombstones import Request, TrainedOn, read_proofs, read_tombstones
 
 
 def predicate(lake: Lake, name: str, request: Request) -> str | None:
@@ -81,3 +82,17 @@ def _rows_in(lake: Lake, manifest: ReleaseManifest, request: Request) -> int | N
     except (DataError, StoreError):
         return None
     return min(int(row[0]), lineage.rows) if row else None
+
+
+def lost_rows(store: Store, lake: Lake, layout: Layout, manifest: ReleaseManifest) -> list[str]:
+    """Why the rows that a release was trained on cannot be read again, a sentence each; none if they can."""
+    said = []
+    for _, proof in read_proofs(store, layout):
+        for training in proof.trained:
+            if training.release == manifest.id:
+                of = "some" if training.forgotten is None else f"at most {training.forgotten:,}"
+                said.append(f"{of} of its {training.rows:,} rows were forgotten on {proof.done:%Y-%m-%d}.")
+    since, first = kept_since(lake), manifest.lineage.trained_from
+    if since is not None and first < since:
+        said.append(f"its rows of before {since:%Y-%m-%d} were taken by retention.")
+    return said

@@ -88,10 +88,13 @@ def show(
     json: Json = False,
 ) -> None:
     """One release: its lineage, metrics and files."""
+    from edgeloop.lake import Lake
     from edgeloop.store import open_store
     from fleet.releases import read_release
+    from ingest.theirs import lost_rows
 
-    found = read_release(open_store(store), open_keys(keys), read_loop(loop).name, release)
+    config, opened = read_loop(loop), open_store(store)
+    found = read_release(opened, open_keys(keys), config.name, release)
     manifest, lineage = found.manifest, found.manifest.lineage
     rows = [
         ("sha256", found.sha256),
@@ -113,5 +116,9 @@ def show(
         ("trainer", f"{lineage.trainer} {lineage.parameters}, seed {lineage.seed}, edgeloop {lineage.code_version}"),
         *((name, f"{value:.4f}") for name, value in manifest.metrics.items()),
         *((a.runtime, f"{a.length:,} bytes, {a.sha256[:12]}") for a in manifest.models),
+        *(
+            ("cannot be trained again", why)
+            for why in lost_rows(opened, Lake.of(opened, config), config.layout, manifest)
+        ),
     ]
     emit(manifest, as_json=json, human=table(manifest.id, ("", ""), rows))

@@ -20,6 +20,7 @@ from edge_runtime.device import Device
 from edgeloop.clock import SimulatedClock, system_clock
 from edgeloop.config import parse_loop
 from edgeloop.errors import ConfigError
+from edgeloop.events import lake_schema
 from edgeloop.layout import RELEASE_METADATA
 from edgeloop.store import open_store
 from fleet.ceremony import draft_first, sign_draft
@@ -242,6 +243,33 @@ def test_the_credentials_of_a_device_were_copied(home: Path, follow: Follow) -> 
     follow("The credentials of a device were copied")
     assert not ships(copied)
     assert ships(home)
+
+
+def test_somebody_asks_to_be_forgotten(
+    site: Site, home: Path, follow: Follow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the batch that was trained on, of one that waits, of a release; and it can be enrolled again."""
+    assert ships(home)
+    end_of(monkeypatch, capsys, "ingest", "loop.toml")
+    fill_lake(site, 24 * 10, since=site.clock.now - timedelta(days=11))
+    taken = site.lake.connect(events=None).sql("SELECT * REPLACE ('pump-1' AS device) FROM events WHERE device = 'd0'")
+    site.lake.append("events", taken.to_arrow_table().cast(lake_schema(site.config.schema())))
+    release(site)
+    assert ships(home)
+    said = follow("Somebody asks to be forgotten")
+    assert "r0001 cannot be trained again" in said
+    assert "Nothing of them is in" in said
+    others = site.lake.connect(events=None).execute("SELECT DISTINCT device FROM events ORDER BY device").fetchall()
+    assert others == [("d0",), ("d1",), ("d2",)]
+    shown, _ = end_of(monkeypatch, capsys, "release", "show", "loop.toml", "r0001")
+    assert "cannot be trained again" in shown
+    assert not ships(home)
+    end_of(monkeypatch, capsys, "device", "enroll", "loop.toml", "pump-1", "--root", "root.json", "--out", "again")
+    end_of(monkeypatch, capsys, "device", "join", "new-home", "again/pump-1.bundle")
+    assert ships(site.directory / "new-home")
+    end_of(monkeypatch, capsys, "ingest", "loop.toml")
+    again = site.lake.connect(events=None).execute("SELECT count(*) FROM events WHERE device = 'pump-1'")
+    assert again.fetchone() == (1,)
 
 
 def test_every_runbook_is_tried() -> None:
