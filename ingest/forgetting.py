@@ -229,8 +229,13 @@ def _drop_lonely_hours(lake: Lake) -> None:
 
 def _search(store: Store, config: LoopConfig, request: Request, old: OldVersions | None) -> tuple[int, tuple[str, ...]]:
     """How many objects were searched, and those that are signed and name them. Raises `StoreError`: there is anything else."""
-    layout = config.layout
-    found = find_traces(store, layout, subject_of(config, request), old)
+    layout, subject = config.layout, subject_of(config, request)
+    found = find_traces(store, layout, subject, old)
+    if theirs := [folder for folder in found.hidden if subject.owns(folder)]:
+        raise StoreError(
+            f"{theirs[0]} holds a name that cannot be listed, and cannot be emptied.",
+            remedy="Remove it with the store's own tools, then do it again.",
+        )
     own = f"{layout.forgetting}/"
     paths = [path for path in (*found.objects, *found.old) if not path.startswith(own)]
     left = tuple(sorted({path for path in paths if path.startswith("releases/")}))
