@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import ingest.erasure
-from assets.forgetting import finish_requests
 from edgeloop.store import open_store
 from ingest.forgetting import ask, forget, make_request, subject_of
 from ingest.retention import retain
@@ -104,7 +103,8 @@ def test_after_a_kill_it_is_forgotten_once(
 ) -> None:
     layout = site.config.layout
     killed(forgetting, site, verb, where, count)
-    finish_requests(site.centre, site.config)
+    for request in read_requests(site.store, layout):
+        forget(site.store, site.lake, site.config, request, NOW, None)
     assert not read_requests(site.store, layout)
     ((_, proof),) = read_proofs(site.store, layout)
     assert proof.devices == (digest_of(loop_salt(site.store, layout), GONE),)
