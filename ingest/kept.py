@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from deltalake import DeltaTable
+
 from edgeloop.clock import EPOCH_0
-from edgeloop.lake import Lake
 
 APPLICATION = "retention"
 """How many days from 1970 on a table has no rows of any more, as an application transaction."""
@@ -16,8 +17,7 @@ def kept_from(now: datetime, retention: timedelta) -> datetime:
     return EPOCH_0 + timedelta(days=(now - retention - EPOCH_0).days)
 
 
-def kept_since(lake: Lake) -> datetime | None:
-    """From when on the lake has events; None if retention never took any."""
-    tables = (lake.table(name) for name in ("events", "sketches"))
+def kept_since(*tables: DeltaTable | None) -> datetime | None:
+    """From when on `tables`, which are `events` and `sketches`, have rows; None if retention never took any."""
     days = max((table.transaction_version(APPLICATION) or 0 for table in tables if table), default=0)
     return EPOCH_0 + timedelta(days=days) if days else None

@@ -13,7 +13,7 @@ from edgeloop.events import TIME
 from edgeloop.layout import Layout
 from edgeloop.store import Entry, Store
 from ingest.judging import Looked
-from ingest.tombstones import Tombstones, read_tombstones
+from ingest.tombstones import Tombstones
 
 
 class Door:
@@ -22,14 +22,13 @@ class Door:
     No plan names them and none goes to quarantine: both would be kept.
     """
 
-    def __init__(self, store: Store, layout: Layout, waiting: Iterable[Entry]) -> None:
-        self._store, self._layout, self._waiting = store, layout, waiting
+    def __init__(self, store: Store, layout: Layout, tombstones: Tombstones, waiting: Iterable[Entry]) -> None:
+        self._store, self._layout, self._tombstones, self._waiting = store, layout, tombstones, waiting
         self.refused = 0
 
     def __iter__(self) -> Iterator[Entry]:
-        tombstones = read_tombstones(self._store, self._layout)
         for entry in self._waiting:
-            if tombstones.refuses(sender(self._layout, entry.path)):
+            if self._tombstones.refuses(sender(self._layout, entry.path)):
                 self._store.delete(entry.path)
                 self.refused += 1
             else:
@@ -45,9 +44,9 @@ def without_refused(looked: Looked, layout: Layout, tombstones: Tombstones) -> L
     return replace(looked, batches=batches, rejected=rejected)
 
 
-def delete_statuses(store: Store, layout: Layout) -> None:
+def delete_statuses(store: Store, layout: Layout, tombstones: Tombstones) -> None:
     """Delete what devices that were forgotten say of themselves."""
-    if tombstones := read_tombstones(store, layout):
+    if tombstones:
         for entry in store.list(layout.statuses):
             if tombstones.refuses(entry.path.removeprefix(f"{layout.statuses}/").removesuffix(".json")):
                 store.delete(entry.path)

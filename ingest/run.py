@@ -66,9 +66,10 @@ def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime, lane: La
     _demand_same_columns(lake, config)
     intake = _Intake(store, lake, config, now, lane)
     intake.recover()
-    delete_statuses(store, config.layout)
+    tombstones = read_tombstones(store, config.layout)
+    delete_statuses(store, config.layout, tombstones)
     waiting = Waiting(store, config.layout, lane)
-    door = Door(store, config.layout, waiting)
+    door = Door(store, config.layout, tombstones, waiting)
     entries, counts, rejected, number = iter(door), Counter[str](), list[Rejected](), 0
     while (looked := look(store, config, entries, now)).paths:
         if plan := intake.claim(looked):

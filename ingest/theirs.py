@@ -92,7 +92,7 @@ def lost_rows(store: Store, lake: Lake, layout: Layout, manifest: ReleaseManifes
             if training.release == manifest.id:
                 of = "some" if training.forgotten is None else f"at most {training.forgotten:,}"
                 said.append(f"{of} of its {training.rows:,} rows were forgotten on {proof.done:%Y-%m-%d}.")
-    since, first = kept_since(lake), manifest.lineage.trained_from
+    since, first = kept_since(lake.table("events"), lake.table("sketches")), manifest.lineage.trained_from
     if since is not None and first < since:
         said.append(f"its rows of before {since:%Y-%m-%d} were taken by retention.")
     return said

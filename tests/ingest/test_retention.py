@@ -60,7 +60,7 @@ def test_older_rows_go_from_every_version_and_others_stay(site: Site) -> None:
     since = START + timedelta(days=30)
     assert found is not None
     assert found.rows == {"events": 3 * 24 * 30, "labels": 3 * 24 * 30}
-    assert found.since == kept_since(site.lake) == since
+    assert found.since == kept_since(site.lake.table("events")) == since
     for table in ("events", "labels"):
         assert count(site, table) == (3 * 24 * 10, since)
         with pytest.raises(VersionGone, match=f"version {before} of {table} is not kept"):
@@ -108,7 +108,7 @@ def test_a_loop_without_it_keeps_all(tmp_path: Path) -> None:
     fill_lake(site, 48)
     assert retain(site.store, site.lake, site.config, NOW) is None
     assert count(site, "events")[0] == 3 * 48
-    assert kept_since(site.lake) is None
+    assert kept_since(site.lake.table("events")) is None
 
 
 def test_what_is_taken_in_afterwards_is_there_once(site: Site) -> None:
