@@ -200,12 +200,12 @@ def grow(directory: Path, counts: list[int], rounds: int) -> None:
             f"{case:38} {taken[0]:7.2f} {taken[1]:7.2f} {ratio:20.2f}   {described(made[count, minutes])}", flush=True
         )
     lake, _ = lakes[last]
-    arrive(lake, 0, 10 * DAY, DEVICES, DEVICES + 1)  # a device that was without a link for ten days
-    took = timed(lambda: made.update(late=update_aggregates(lake)))
-    print(
-        f"{10 * DAY:9,} rows, ten days of one device {took[0]:7.2f} {took[1]:7.2f} {'':20}   {described(made['late'])}",
-        flush=True,
-    )
+    days = min(10 * DAY, last // DEVICES)
+    arrive(lake, 0, days, DEVICES, DEVICES + 1)  # a device that was without a link
+    for aggregate in AGGREGATES:
+        took = timed(lambda aggregate=aggregate: made.update(late={aggregate.name: update_aggregate(lake, aggregate)}))
+        case = f"{days:9,} old ones of one, {aggregate.name}"
+        print(f"{case:40} {took[0]:5.2f} {took[1]:7.2f} {'':20}   {described(made['late'])}", flush=True)
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:

@@ -104,25 +104,32 @@ def update_aggregate(lake: Lake, aggregate: Aggregate) -> Made:
         return Made()
     parts = [_make(lake, aggregate, sources, known, month) for month in touched]
     made, kept = (pa.concat_tables(tables) for tables in zip(*(part[:2] for part in parts), strict=True))
-    versions = {RECIPE: recipe, **{name: table.version() for name, table in sources.items()}}
-    commit = CommitProperties(app_transactions=[Transaction(*mark) for mark in versions.items()])
+    marks = {RECIPE: recipe, **{name: table.version() for name, table in sources.items()}}
     table = old or lake.ensure(aggregate.name, made.schema, ["month"])
-    with own_errors(aggregate.name):
-        write_deltalake(
-            table,
-            pa.concat_tables([made, kept]),
-            mode="overwrite",
-            predicate=_places(touched) if known else f"hour >= '{since.isoformat()}'" if since else None,
-            schema_mode=None if known else "merge" if since else "overwrite",
-            commit_properties=commit,
-        )
+    where = _places(touched) if known else f"hour >= '{since.isoformat()}'" if since else None
+    _write(aggregate, table, pa.concat_tables([made, kept]), where, marks)
     files, of = sum(part[2] for part in parts), sum(len(table.file_uris()) for table in sources.values())
     return Made(made.num_rows, len(made["hour"].unique()), files, of)
 
 
+def _write(aggregate: Aggregate, table: DeltaTable, rows: pa.Table, where: str | None, marks: dict[str, int]) -> None:
+    """Put `rows` in the place of those `where`, or, if that is None, of all, whatever columns they had."""
+    with own_errors(aggregate.name):
+        write_deltalake(
+            table,
+            rows,
+            mode="overwrite",
+            predicate=where,
+            schema_mode="merge" if where else "overwrite",
+            commit_properties=CommitProperties(app_transactions=[Transaction(*mark) for mark in marks.items()]),
+        )
+
+
 def _recipe(lake: Lake, aggregate: Aggregate) -> int:
     """Of what a table is made, beside its rows: the query, and which of an event's labels counts."""
-    truth = (TRUTH.read_bytes(), repr(lake.label_sources).encode()) if "labels" in aggregate.sources else ()
+    truth = (
+        (TRUTH.read_bytes(), repr(tuple(lake.label_sources or ())).encode()) if "labels" in aggregate.sources else ()
+    )
     return int.from_bytes(sha256(b"\n".join((aggregate.query.read_bytes(), *truth))).digest()[:7])
 
 
