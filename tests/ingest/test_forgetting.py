@@ -12,6 +12,7 @@ import pytest
 
 from edgeloop.errors import DataError, VersionGone
 from edgeloop.events import LABELS
+from fleet.rollouts import DECISIONS
 from ingest.aggregates import update_aggregates
 from ingest.completeness import completeness
 from ingest.forgetting import ask, find, forget, make_request, subject_of
@@ -145,6 +146,32 @@ def test_what_still_comes_of_it_is_deleted_unread_until_it_is_enrolled_again(tmp
     assert rows(site, "events", "count(*), min(seq)")[0][0] > 0
     mine = site.lake.connect(events=None).execute("SELECT count(*), min(seq) FROM events WHERE device = ?", [GONE])
     assert mine.fetchone() == (20, day + 310)
+
+
+def test_several_go_at_once_out_of_what_others_say_too_and_what_is_signed_is_said(tmp_path: Path) -> None:
+    """A decision says which device put a release back, and so does the rollout that is signed on it."""
+    site = make_site(tmp_path)
+    fill_lake(site, 48, devices=3)
+    update_aggregates(site.lake)
+    said = "2 device(s) put it back; d1: it crashed"
+    evidence = '{"put_back": {"d1": "it crashed", "d10": "it crashed", "d2": "so did d2."}}'
+    row = {"decided": NOW, "rollout": 3, "release": "r0002", "verdict": "reject", "reason": said, "evidence": evidence}
+    site.lake.append("decisions", pa.Table.from_pylist([row], schema=DECISIONS))
+    signed = "releases/targets/rollouts/0123.pump.json"
+    site.store.create(signed, f'{{"reason": "{said}"}}'.encode())
+    proof = do_forget(site, "d1", "d2")
+    assert proof.left == (signed,)
+    assert proof.rows["events"] == 2 * 48
+    assert len(proof.devices) == 2
+    assert rows(site, "events", "DISTINCT device") == [("d0",)]
+    salt = loop_salt(site.store, site.config.layout)
+    one, two = (f"forgotten-{digest_of(salt, device)[:8]}" for device in ("d1", "d2"))
+    assert rows(site, "decisions", "reason, evidence") == [
+        (
+            said.replace("d1", one),
+            evidence.replace('"d1"', f'"{one}"').replace('"d2"', f'"{two}"').replace("d2.", f"{two}."),
+        )
+    ]
 
 
 def test_a_span_of_time_goes_alone_also_of_what_comes_late(tmp_path: Path) -> None:
