@@ -13,6 +13,7 @@ import pytest
 from edgeloop.errors import DataError, VersionGone
 from edgeloop.events import LABELS
 from fleet.rollouts import DECISIONS
+from ingest import run as ingest_run
 from ingest.aggregates import update_aggregates
 from ingest.completeness import completeness
 from ingest.forgetting import ask, find, forget, make_request, subject_of
@@ -172,6 +173,32 @@ def test_several_go_at_once_out_of_what_others_say_too_and_what_is_signed_is_sai
             evidence.replace('"d1"', f'"{one}"').replace('"d2"', f'"{two}"').replace("d2.", f"{two}."),
         )
     ]
+
+
+@pytest.mark.parametrize("moment", ["look", "judge"])
+def test_an_ingest_that_had_looked_at_its_files_before_takes_nothing_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Forgotten once its batch was looked at, or judged and about to be planned; another ingest finds nothing of it either."""
+    site = make_site(tmp_path)
+    fill(site, [GONE, OTHER])
+    site.store.create(*seal(site, events(200, 30), device=OTHER))
+    real = getattr(ingest_run, moment)
+
+    def overtaken(*arguments: object) -> object:
+        found = real(*arguments)
+        monkeypatch.setattr(ingest_run, moment, real)
+        do_forget(site, GONE)
+        return found
+
+    monkeypatch.setattr(ingest_run, moment, overtaken)
+    ingest(site.store, site.lake, site.config, NOW)
+    ingest(site.store, site.lake, site.config, NOW)
+    subject = subject_of(site.config, make_request(site.config, [GONE], None, None, NOW))
+    assert find_traces(site.store, site.config.layout, subject, None).objects == []
+    assert site.lake.connect(events=None).execute(
+        "SELECT count(*) FROM events WHERE seq BETWEEN 200 AND 229"
+    ).fetchone() == (30,)
 
 
 def test_a_span_of_time_goes_alone_also_of_what_comes_late(tmp_path: Path) -> None:
