@@ -222,10 +222,11 @@ def test_what_a_starter_leaves_commented_out_can_be_taken_in(tmp_path: Path) -> 
     path = write(tmp_path / "x.parquet", table)
     text, notes = starter_loop([path], label="state", device="device", time="time")
     assert any("'badge'" in note and "features.hashed" in note for note in notes)
-    commented = r"^# (?=sources|hashed|temperature|drop|round|\[features|\[privacy)"
+    commented = r"^# (?=sources|hashed|temperature|drop|round|retention|\[features|\[privacy)"
     config = parse_loop(re.sub(commented, "", text, flags=re.MULTILINE))
     features = {feature.name: feature for feature in config.schema().features}
     assert config.label.sources == ("inspection", "operator")
+    assert config.privacy.retention == timedelta(days=365)
     assert features["temperature"] == Feature("temperature", "number", (), -40.0, 85.0, 0.5, False, 20.0, "clamp")
     assert (features["location"].dropped, features["badge"].kind) == (True, "hashed")
     assert read_history([path], config).table["badge"][3].as_py() == "badge 6"
