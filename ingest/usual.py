@@ -25,20 +25,23 @@ _MEANING = rb"(?:(?:" + _INT_2 + rb"(?:" + _INT * 2 + rb")?)|" + _TIME + rb")?"
 """Of a column: none, that it is text, that it is a decimal; or that it is a time."""
 _ENCODINGS = rb"\x19(?:\x15" + _VARINT + rb"|\x25" + _VARINT * 2 + rb")"
 _PAGE = re.compile(
-    _told(_INT) * 3 + rb"(?:\x2c" + _told(_INT) * 2 + _INT * 2 + rb"|\x4c" + _INT * 2 + rb")\x00\x00", re.DOTALL
+    _told(_INT) * 3 + rb"(?:\x2c" + _told(_INT) * 2 + _INT * 2 + rb"|\x4c" + _told(_INT) + _INT + rb")\x00\x00",
+    re.DOTALL,
 )
 _COLUMN = 4
 """Numbers that are told of a column."""
 
 
 def page_header(content: bytes, at: int) -> tuple[dict[int, Any], int] | None:
-    """The page header at `at`, as `thrift.read_struct` gives it but for what is in a dictionary's; None if it is not as usual."""
+    """The page header at `at`, as `thrift.read_struct` gives it but for what nobody uses; None if it is not as usual."""
     if (found := _PAGE.match(content, at)) is None:
         return None
-    kind, unpacked, packed, values, encoding = found.groups()
+    kind, unpacked, packed, values, encoding, words = found.groups()
     page: dict[int, Any] = {1: _number(kind), 2: _number(unpacked), 3: _number(packed)}
     if values is not None:
         page[5] = {1: _number(values), 2: _number(encoding)}
+    else:
+        page[7] = {1: _number(words)}
     return page, found.end()
 
 

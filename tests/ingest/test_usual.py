@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from edgeloop.config import LoopConfig, parse_loop
 from edgeloop.errors import DataError
 from edgeloop.events import batch_schema
 from ingest.footer import read_footer
+from ingest.pages import DICTIONARY, demand_bounded
 from ingest.thrift import read_struct
 from ingest.usual import page_header, row_group
 from tests.ingest.batches import events
@@ -32,9 +34,10 @@ def loop(features: int) -> LoopConfig:
 
 def sealed(features: int, rows: int = 40) -> tuple[bytes, list[str], int]:
     """A batch, the names of its columns, and where its footer begins."""
-    config, found = loop(features), events(1, rows)
+    config, found, draw = loop(features), events(1, rows), random.Random(0)
     for i, event in enumerate(found):
         event.release = "a" * 64 if i > rows // 2 else None
+        event.prediction = draw.choice(["good", "bad"])  # is shortest by a dictionary
         event.inputs = [float(i * n % 7) / 10 if n % 3 else i / 3 for n in range(features)] + [0.0, 3.0]
     content = seal_batch(found, settings_of(config, "d1", "memory://"), 7, 0, START + timedelta(hours=1)).content
     length = int.from_bytes(content[-8:-4], "little")
@@ -65,8 +68,9 @@ def pages(content: bytes, start: int) -> list[tuple[int, int]]:
     return found
 
 
-CONTENT, NAMES, FOOTER = sealed(9)
+CONTENT, NAMES, FOOTER = sealed(9, 300)
 PAGES = [place for _, place in pages(CONTENT, FOOTER)]
+DICTIONARIES = [place for place in PAGES if read_struct(CONTENT, place)[0][1] == DICTIONARY]
 changes = st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), min_size=1, max_size=3)
 
 
@@ -92,12 +96,20 @@ def footer_or_error(content: bytes, names: Sequence[str]) -> object:
     return found.rows, found.unpacked, found.words, places, [(group[2], group[3]) for group in found.groups]
 
 
-@given(st.sampled_from(PAGES), changes)
+@given(st.sampled_from(DICTIONARIES) | st.sampled_from(PAGES), changes)
 def test_a_page_header_that_is_read_by_the_pattern_is_read_so_by_the_rules(
     place: int, how: list[tuple[int, int]]
 ) -> None:
     content = changed(range(place, place + 20), how)
     if (usual := page_header(content, place)) is not None:
         page, end = read_struct(content, place)
-        values = {5: {1: page[5][1], 2: page[5][2]}} if 5 in page else {}
+        values = {5: {1: page[5][1], 2: page[5][2]}} if 5 in page else {7: {1: page[7][1]}}
         assert usual == ({field: page[field] for field in (1, 2, 3)} | values, end)
+
+
+@pytest.mark.parametrize("features", COUNTS)
+def test_what_devices_write_is_held_to_its_pages_by_either_way(features: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, names, _ = sealed(features, 300)
+    demand_bounded(content, read_footer(content, names).groups, 300, 2**20)
+    monkeypatch.setattr("ingest.pages.page_header", lambda *_: None)
+    demand_bounded(content, read_footer(content).groups, 300, 2**20)
