@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.hostile.campaign import campaign, mistakes
 from benchmarks.hostile.catalogue import ALL, HOSTILE, WAITING
-from benchmarks.hostile.fuzz import REFUSED, TAKEN, fuzz
+from benchmarks.hostile.fuzz import REFUSED, TAKEN, checked, fuzz, good_files
 from benchmarks.hostile.sender import Sender
 from benchmarks.hostile.trial import HONEST, Ending, Run, Stage, ingest_apart
 
@@ -42,6 +42,12 @@ def test_it_ends_where_it_should_for_a_reason_that_says_why(
 
 def test_what_cannot_be_named_waits_alone(tmp_path: Path) -> None:
     assert campaign(tmp_path, [kind.name for kind in WAITING]) == []
+
+
+def test_files_are_good_before_they_are_changed() -> None:
+    for kind, files in good_files().items():
+        for content in files:
+            assert checked(kind, content).num_rows > 0
 
 
 def test_changed_files_are_refused_or_taken_as_another_reader_reads_them() -> None:
