@@ -5,6 +5,8 @@ For the centre: Arrow would be half of a device's memory, so `edge_runtime.seali
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import pyarrow as pa
 
 from edgeloop.schema import FeatureSchema
@@ -49,7 +51,12 @@ LABELS = pa.schema(
 
 def batch_schema(features: FeatureSchema) -> pa.Schema:
     """The columns of a batch: `EVENT_FIELDS`, then one nullable float32 a feature."""
-    return pa.schema([*EVENT_FIELDS, *(pa.field(c, pa.float32()) for c in features.columns)])
+    return _batch_schema(features.columns)
+
+
+@lru_cache(maxsize=16)
+def _batch_schema(columns: tuple[str, ...]) -> pa.Schema:
+    return pa.schema([*EVENT_FIELDS, *(pa.field(c, pa.float32()) for c in columns)])
 
 
 def lake_schema(features: FeatureSchema) -> pa.Schema:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,8 +19,8 @@ from ingest.sketches import LONGEST
 LONGEST_TEXT = 256
 
 
-def read_columns(content: bytes, expected: pa.Schema, text: Sequence[str], *, others: bool = False) -> pa.Table:
-    """The rows of a file whose footer and pages have a bound, with exactly the columns of `expected`.
+def decode_columns(content: bytes, expected: pa.Schema, text: Sequence[str], *, others: bool = False) -> pa.Table:
+    """The rows of a file whose footer and pages have a bound, with exactly the columns of `expected` but in types of its own.
 
     Args:
         text: which of them are text or bytes.
@@ -30,14 +31,62 @@ def read_columns(content: bytes, expected: pa.Schema, text: Sequence[str], *, ot
         ArrowException: it cannot be read.
     """
     file = _open(content, expected.names, text)
-    _check_names(file.schema_arrow.names, expected.names, others)
+    schema = file.schema_arrow
+    _check_names(schema.names, expected.names, others)
+    leaves = file.schema
     for field in expected:
-        _check_type(file, field)
-    table = file.read(columns=expected.names)
+        _check_type(leaves, schema.get_field_index(field.name), schema.field(field.name).type, field)
+    table = file.read(expected.names if others else None, use_threads=False)
     if table.num_rows != file.metadata.num_rows:
         raise DataError(f"it has {table.num_rows} rows and says that it has {file.metadata.num_rows}.")
     _demand_short_text(table, text)
-    return _cast(table.select(expected.names), expected)
+    return table.select(expected.names) if others else table
+
+
+def cast_columns(tables: Sequence[pa.Table], expected: pa.Schema) -> pa.Table:
+    """The rows of all `tables` one after the other, with the types of `expected`; a step takes longer to call than to do.
+
+    Raises:
+        DataError: there are empty values where none may be.
+        ArrowException: there are values that the types of `expected` do not have.
+    """
+    parts = (part.columns for table in tables for part in table.to_batches())
+    columns = [_cast(column, field.type) for column, field in zip(zip(*parts, strict=True), expected, strict=True)]
+    for column, field in zip(columns, expected, strict=True):
+        if not field.nullable and column.null_count:
+            raise DataError(f"its column {field.name} has empty values.")
+    found = pa.Table.from_arrays(columns, schema=expected)
+    found.validate(full=True)  # text is UTF-8
+    return found
+
+
+def _cast(parts: Sequence[pa.Array], wanted: pa.DataType) -> pa.Array:
+    """The values of all parts, which can be of several types: a device writes each batch in the types that make it smallest."""
+    alike: dict[Any, list[int]] = {}
+    for place, part in enumerate(parts):
+        kind = part.type
+        alike.setdefault(kind.id if kind.id in _SIMPLE else str(kind), []).append(place)
+    found = list(parts)
+    for places in alike.values():
+        whole = _cast_alike(pa.concat_arrays([parts[place] for place in places]), wanted)
+        if len(alike) == 1:
+            return whole
+        start = 0
+        for place in places:
+            found[place] = whole.slice(start, len(parts[place]))
+            start += len(parts[place])
+    return pa.concat_arrays(found)
+
+
+_SIMPLE = frozenset(kind.id for kind in (pa.float32(), pa.int32(), pa.int64()))
+"""Types that have nothing but their name to tell them apart."""
+
+
+def _cast_alike(values: pa.Array, wanted: pa.DataType) -> pa.Array:
+    # A device writes 18.1 as 181 tenths. From there straight to float32 is by arithmetic of that width, whose last digit is another one.
+    if pa.types.is_decimal(values.type) and pa.types.is_float32(wanted):
+        values = values.cast(pa.float64())
+    return values.cast(wanted)
 
 
 def _open(content: bytes, names: Sequence[str], text: Sequence[str]) -> pq.ParquetFile:
@@ -65,56 +114,44 @@ def _say(names: Counter[str]) -> list[str]:
     return [name[:80] if name.isidentifier() else repr(name[:80]) for name in sorted(names)[:8]]
 
 
-def _check_type(file: pq.ParquetFile, wanted: pa.Field) -> None:
-    place = file.schema_arrow.get_field_index(wanted.name)
-    found = file.schema_arrow.field(place).type
-    if not _fits(found, wanted.type):
+def _check_type(leaves: pq.ParquetSchema, place: int, found: pa.DataType, wanted: pa.Field) -> None:
+    if found.id not in _FITTING[wanted.type.id]:
         raise DataError(f"its column {wanted.name} is {str(found)[:80]}, expected {wanted.type}.")
     # Bytes of any length are once in a dictionary, and Arrow makes a number of them for each row.
-    if pa.types.is_decimal(found) and _stored(file, wanted.name) == "BYTE_ARRAY":
+    if found.id in _DECIMALS and _stored(leaves, place, wanted.name) == "BYTE_ARRAY":
         raise DataError(f"its column {wanted.name} has numbers of any length.", remedy="Write them in a fixed one.")
 
 
-def _stored(file: pq.ParquetFile, name: str) -> str:
-    leaves = (file.schema.column(i) for i in range(len(file.schema.names)))
-    return next(str(leaf.physical_type) for leaf in leaves if leaf.path == name)
+def _stored(leaves: pq.ParquetSchema, place: int, name: str) -> str:
+    if (leaf := leaves.column(place)).path != name:  # there are columns in others before it
+        leaf = next(leaf for leaf in map(leaves.column, range(len(leaves))) if leaf.path == name)
+    return str(leaf.physical_type)
 
 
-def _fits(found: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether a column of a file may stand for one of ours."""
-    kinds = pa.types
-    if kinds.is_timestamp(wanted):
-        return bool(kinds.is_timestamp(found))
-    if kinds.is_integer(wanted):
-        return bool(kinds.is_integer(found))
-    if kinds.is_floating(wanted):
-        return bool(kinds.is_integer(found) or kinds.is_floating(found) or kinds.is_decimal(found))
-    return bool(kinds.is_dictionary(found))  # as which text is opened, and numbers are not
+def _ids(*kinds: pa.DataType) -> frozenset[int]:
+    return frozenset(kind.id for kind in kinds)
+
+
+_INTEGERS = _ids(*(pa.int8(), pa.int16(), pa.int32(), pa.int64()), *(pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()))
+_DECIMALS = _ids(pa.decimal32(1), pa.decimal64(1), pa.decimal128(1), pa.decimal256(1))
+_TEXT = _ids(pa.dictionary(pa.int32(), pa.string()))
+_FITTING = {
+    pa.timestamp("us").id: _ids(pa.timestamp("us")),
+    pa.int64().id: _INTEGERS,
+    pa.float32().id: _INTEGERS | _DECIMALS | _ids(pa.float16(), pa.float32(), pa.float64()),
+    pa.string().id: _TEXT,
+    pa.binary().id: _TEXT,
+}
+"""What a column of a file may be to stand for one of ours. As a dictionary text is opened, and numbers are not."""
 
 
 def _demand_short_text(table: pa.Table, names: Sequence[str]) -> None:
     # One long value in a dictionary is small in the file and in memory, and huge once every row has a copy of its own.
     for name in names:
+        limit = LONGEST if name == "sketch" else LONGEST_TEXT
         for chunk in table[name].chunks:
+            if chunk.dictionary.nbytes <= limit:
+                continue
             longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
-            limit = LONGEST if name == "sketch" else LONGEST_TEXT
             if longest > limit:
                 raise DataError(f"its column {name} has a value of {longest} bytes, at most {limit} are taken.")
-
-
-def _cast(table: pa.Table, expected: pa.Schema) -> pa.Table:
-    for field in expected:
-        if not field.nullable and table[field.name].null_count:
-            raise DataError(f"its column {field.name} has empty values.")
-    found = _through_float64(table, expected).cast(expected)
-    found.validate(full=True)  # text is UTF-8
-    return found
-
-
-def _through_float64(table: pa.Table, expected: pa.Schema) -> pa.Table:
-    # A device writes 18.1 as 181 tenths. From there straight to float32 is by arithmetic of that width, whose last digit is another one.
-    fields = [
-        field.with_type(pa.float64()) if pa.types.is_decimal(field.type) and pa.types.is_float32(wanted.type) else field
-        for field, wanted in zip(table.schema, expected, strict=True)
-    ]
-    return table.cast(pa.schema(fields))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -25,10 +25,13 @@ from ingest.refusing import without_forgotten
 from ingest.tables import BATCHES, LABEL_ROWS, SKETCHES
 from ingest.tombstones import Tombstones, read_tombstones
 
+Decoded = Mapping[str, pa.Table]
+"""The rows of batches that were looked at just now, by digest: these are not read again."""
+
 LOST = "it was gone from the store, or changed, after it was planned and before it was committed"
 
 
-def commit(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> set[str]:
+def commit(store: Store, lake: Lake, config: LoopConfig, plan: Plan, decoded: Decoded) -> set[str]:
     """Append what the plan accepts, but for what was forgotten, and its verdicts; the digests of the batches that are done with
     then: all of them is in the lake that is to be. May be repeated.
 
@@ -41,7 +44,7 @@ def commit(store: Store, lake: Lake, config: LoopConfig, plan: Plan) -> set[str]
         lake.ensure("events", lake_schema(config.schema()), ["month"])  # what a loop has to keep are its columns
     for kind in _kinds(config):
         if batches := [batch for batch in plan.batches if batch.kind == kind.name]:
-            taken |= _append_batches(store, lake, plan, kind, batches, tombstones)
+            taken |= _append_batches(store, lake, plan, kind, batches, decoded, tombstones)
     if plan.batches or plan.rejected:
         _append_once(lake, "batches", BATCHES, plan, lambda: _batch_rows(config, plan, taken))
     if plan.labels:
@@ -68,13 +71,19 @@ def _kinds(config: LoopConfig) -> tuple[_Kind, ...]:
 
 
 def _append_batches(
-    store: Store, lake: Lake, plan: Plan, kind: _Kind, batches: Sequence[AcceptedBatch], tombstones: Tombstones
+    store: Store,
+    lake: Lake,
+    plan: Plan,
+    kind: _Kind,
+    batches: Sequence[AcceptedBatch],
+    decoded: Decoded,
+    tombstones: Tombstones,
 ) -> set[str]:
     """Append the rows of `batches`, once; the digests of those that are in the table then."""
     taken = set[str]()  # also those of which nothing is left because it was forgotten: they are not missing
 
     def rows() -> pa.Table:
-        found = _rows(store, plan, kind, batches)
+        found = _rows(store, plan, kind, batches, decoded)
         taken.update(found["batch"].unique().to_pylist())
         return without_forgotten(found, tombstones)
 
@@ -111,8 +120,8 @@ def _append_once(
     return rows
 
 
-def _rows(store: Store, plan: Plan, kind: _Kind, batches: Sequence[AcceptedBatch]) -> pa.Table:
-    found = [(batch, rows) for batch in batches if (rows := _rows_of(store, kind, batch)) is not None]
+def _rows(store: Store, plan: Plan, kind: _Kind, batches: Sequence[AcceptedBatch], decoded: Decoded) -> pa.Table:
+    found = [(batch, rows) for batch in batches if (rows := _rows_of(store, kind, batch, decoded)) is not None]
     own = pa.schema([field for field in kind.schema if field.name not in _ADDED])
     rows = pa.concat_tables([own.empty_table(), *(rows for _, rows in found)]).combine_chunks()
     columns = dict(zip(rows.column_names, rows.columns, strict=True))
@@ -135,7 +144,9 @@ def _months(times: pa.ChunkedArray) -> pa.Array:
     return pc.strftime(months.dictionary, "%Y-%m").take(months.indices)
 
 
-def _rows_of(store: Store, kind: _Kind, batch: AcceptedBatch) -> pa.Table | None:
+def _rows_of(store: Store, kind: _Kind, batch: AcceptedBatch, decoded: Decoded) -> pa.Table | None:
+    if (rows := decoded.get(batch.sha256)) is not None:
+        return rows
     content = _read_planned(store, batch.path, batch.sha256)
     return None if content is None else kind.read(content)
 

@@ -12,12 +12,13 @@ from datetime import datetime
 from hashlib import sha256
 
 import msgspec
+import pyarrow as pa
 
 from edgeloop.config import LoopConfig
 from edgeloop.errors import DataError, NotFound
 from edgeloop.layout import Layout
 from edgeloop.store import Entry, Store
-from ingest.check import MAX_BYTES, batch_place, check_batch, check_labels, label_source
+from ingest.check import MAX_BYTES, Opened, batch_place, check_labels, check_rows, label_source, open_batch
 from ingest.known import Known, demand_fresh_sequence
 from ingest.plan import AcceptedBatch, AcceptedLabels, Plan, Rejected
 
@@ -28,27 +29,35 @@ PLAN_ROWS = 500_000
 beyond gets the next plan. Bounds memory: a file of a kilobyte can have a hundred thousand rows."""
 
 
+GROUP_ROWS, GROUP_BYTES = 30_000, 32 * 1024 * 1024
+"""The rows of so many events, or of batches that unpack to so much, are checked at once. More are no faster, and take memory."""
+
+
 @dataclass
 class Looked:
-    """What some of the files are, each by itself, and how much they are: bytes, and events and labels in `rows`."""
+    """What some of the files are, each by itself, and how much they are: bytes, and events and labels in `rows`. `decoded` has the rows
+    of `batches`, by digest."""
 
     batches: list[AcceptedBatch] = field(default_factory=list)
     labels: list[AcceptedLabels] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
+    decoded: dict[str, pa.Table] = field(default_factory=dict)
     paths: set[str] = field(default_factory=set)
     bytes: int = 0
     rows: int = 0
 
-    def add(self, entry: Entry, found: AcceptedBatch | AcceptedLabels | Rejected) -> None:
-        if isinstance(found, AcceptedBatch):
-            self.batches.append(found)
-        elif isinstance(found, AcceptedLabels):
-            self.labels.append(found)
-        else:
-            self.rejected.append(found)
+    def count(self, entry: Entry, rows: int) -> None:
         self.paths.add(entry.path)
         self.bytes += min(entry.size, MAX_BYTES)
-        self.rows += found.rows
+        self.rows += rows
+
+    def reject(self, entry: Entry, error: DataError) -> None:
+        self.rejected.append(Rejected(entry.path, str(error), version=entry.version))
+
+    def accept(self, entry: Entry, opened: Opened) -> None:
+        batch = msgspec.structs.replace(opened.batch, version=entry.version, stored_at=entry.modified)
+        self.batches.append(batch)
+        self.decoded[batch.sha256] = opened.rows
 
     @property
     def fill_a_plan(self) -> bool:
@@ -57,35 +66,66 @@ class Looked:
 
 def look(store: Store, config: LoopConfig, waiting: Iterator[Entry], now: datetime) -> Looked:
     """What the next files are, as many as a plan takes; none if nothing waits any more that can be read."""
-    looked = Looked()
+    looked, group = Looked(), _Group(config, now)
     for entry in waiting:
         if entry.path in looked.paths:
             continue
         try:
-            looked.add(entry, _look_at(store, config, entry, now))
+            looked.count(entry, _look_at(store, config, entry, now, looked, group))
         except NotFound:
             continue  # taken away by another ingest since the listing, or of a name that no request can say
         except DataError as error:
-            looked.add(entry, Rejected(entry.path, str(error), version=entry.version))
+            looked.count(entry, 0)
+            looked.reject(entry, error)
+        if group.rows >= GROUP_ROWS or group.bytes >= GROUP_BYTES:
+            group.check(looked)
         if looked.fill_a_plan:
             break
+    group.check(looked)
     return looked
 
 
-def _look_at(store: Store, config: LoopConfig, entry: Entry, now: datetime) -> AcceptedBatch | AcceptedLabels:
+def _look_at(store: Store, config: LoopConfig, entry: Entry, now: datetime, looked: Looked, group: _Group) -> int:
+    """Look at a file: how many events or labels are in it."""
     if not entry.path.startswith(f"{config.layout.labels}/"):
         batch_place(entry.path, config)  # what has no name of a batch is not fetched
-        batch = check_batch(entry.path, _read(store, entry), config, now)
-        return msgspec.structs.replace(batch, version=entry.version, stored_at=entry.modified)
+        opened = open_batch(entry.path, _read(store, entry), config, now)
+        group.add(entry, opened)
+        return opened.batch.rows
     source, content = label_source(entry.path, config), _read(store, entry)
-    rows = check_labels(content, config, now).num_rows
-    return AcceptedLabels(entry.path, source, rows, sha256(content).hexdigest(), entry.version)
+    rows: int = check_labels(content, config, now).num_rows
+    looked.labels.append(AcceptedLabels(entry.path, source, rows, sha256(content).hexdigest(), entry.version))
+    return rows
 
 
 def _read(store: Store, entry: Entry) -> bytes:
     if not 0 < entry.size <= MAX_BYTES:
         raise DataError(f"it has {entry.size} bytes, 1 to {MAX_BYTES} are taken.")
     return store.read(entry.path, entry.size)  # what has grown since it was listed is not to fill the memory
+
+
+class _Group:
+    """Batches whose rows are still to be checked."""
+
+    def __init__(self, config: LoopConfig, now: datetime) -> None:
+        self._config, self._now = config, now
+        self._opened = list[tuple[Entry, Opened]]()
+        self.rows = self.bytes = 0
+
+    def add(self, entry: Entry, opened: Opened) -> None:
+        self._opened.append((entry, opened))
+        self.rows += opened.batch.rows
+        self.bytes += opened.unpacked
+
+    def check(self, looked: Looked) -> None:
+        """Give what they are to `looked`; then there are none."""
+        found = check_rows([opened for _, opened in self._opened], self._config, self._now)
+        for (entry, _), each in zip(self._opened, found, strict=True):
+            if isinstance(each, DataError):
+                looked.reject(entry, each)
+            else:
+                looked.accept(entry, each)
+        self._opened, self.rows, self.bytes = [], 0, 0
 
 
 def judge(looked: Looked, known: Known, others: Sequence[Plan], blank: Plan) -> Plan:

@@ -8,7 +8,7 @@ Rules:
 4. Every step can be repeated. Nothing is planned for a lane that has a plan which is not finished: that one is carried out first, by
    whoever comes, whether the one that wrote it was killed or is at it. So the numbers of a lane are committed in their order.
 5. A plan is about the very objects that were looked at. What was put under the same name afterwards waits for the next plan; a
-   batch that is gone before it was committed is written down as lost. Neither stops the rest.
+   batch that is gone before whoever commits it has read it is written down as lost; who planned it has. Neither stops the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edgeloop.errors import AlreadyExists, ConfigError, NotFound
 from edgeloop.events import lake_schema
 from edgeloop.lake import Lake
 from edgeloop.store import Store
-from ingest.committing import commit
+from ingest.committing import Decoded, commit
 from ingest.finishing import finish
 from ingest.judging import Looked, judge, look
 from ingest.lanes import WHOLE, Lane
@@ -73,7 +73,7 @@ def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime, lane: La
     entries, counts, rejected, number = iter(door), Counter[str](), list[Rejected](), 0
     while (looked := look(store, config, entries, now)).paths:
         if plan := intake.claim(looked):
-            intake.carry_out(plan)
+            intake.carry_out(plan, looked.decoded)
             number = plan.number
             counts += _counts(plan)
             rejected += (*plan.rejected, *plan.rejected_labels)
@@ -114,7 +114,7 @@ class _Intake:
                 continue  # finished since the listing, and so many came after it that it is gone
             if self._is_ours(plan, plans.newest):
                 self.recovered = True
-                self.carry_out(plan)
+                self.carry_out(plan, {})
             else:
                 others.append(plan)
         self._store.delete_all(plans.old)
@@ -160,9 +160,9 @@ class _Intake:
             return False
         return True
 
-    def carry_out(self, plan: Plan) -> None:
+    def carry_out(self, plan: Plan, decoded: Decoded) -> None:
         """Commit and finish a plan, or what is left of that."""
-        taken = commit(self._store, self._lake, self._config, plan)
+        taken = commit(self._store, self._lake, self._config, plan, decoded)
         finish(self._store, self._config.layout, plan, taken)
         write_done(self._store, self._config.layout, plan.number)
 

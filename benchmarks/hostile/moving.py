@@ -1,4 +1,4 @@
-"""Files that are others, or gone, when they are looked at again."""
+"""Files that are others, or gone, once they were listed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ def _sealed(by: Sender) -> Files:
     return by.named(by.good)
 
 
-def _when_read(times: int, content: bytes | None) -> Callable[[Store, Files], Hook]:
-    """Before the file is read for the first or second time, which is to plan and to commit, it is replaced, or taken away."""
+def _when_read(content: bytes | None) -> Callable[[Store, Files], Hook]:
+    """Before the file is read it is replaced, or taken away."""
 
     def meddle(store: Store, files: Files) -> Hook:
         (path,), seen = files, list[str]()
 
         def hook(verb: str, at: str) -> None:
-            if (verb, at) == ("read", path):
+            if (verb, at) == ("read", path) and not seen:
                 seen.append(at)
-                if len(seen) == times:
-                    store.delete(path) if content is None else store.replace(path, content)
+                store.delete(path) if content is None else store.replace(path, content)
 
         return hook
 
@@ -34,16 +33,7 @@ def _when_read(times: int, content: bytes | None) -> Callable[[Store, Files], Ho
 
 
 LOST = [
-    Kind(
-        "gone when it is planned", "taken away between the listing and the first look", "", _sealed, _when_read(1, None)
-    ),
-    Kind(
-        "gone when it is committed",
-        "taken away after it was found good",
-        "gone from the store, or changed",
-        _sealed,
-        _when_read(2, None),
-    ),
+    Kind("gone when it is planned", "taken away between the listing and the first look", "", _sealed, _when_read(None)),
 ]
 
 KINDS = [
@@ -52,36 +42,21 @@ KINDS = [
         "other bytes under a name that was listed",
         "it is no Parquet file",
         _sealed,
-        _when_read(1, OTHER),
+        _when_read(OTHER),
     ),
     Kind(
         "larger when it is planned",
         "more bytes than a batch may have, of a name that was listed with few",
         "bytes, 1 to",
         _sealed,
-        _when_read(1, GROWN),
+        _when_read(GROWN),
     ),
     Kind(
         "empty when it is planned",
         "nothing under a name that was listed with bytes",
         "it has 0 bytes, 1 to",
         _sealed,
-        _when_read(1, b""),
+        _when_read(b""),
     ),
-    Kind(
-        "another when it is committed",
-        "other bytes under the name of what was found good",
-        "it is no Parquet file",
-        _sealed,
-        _when_read(2, OTHER),
-    ),
-    Kind(
-        "larger when it is committed",
-        "more bytes than a batch may have under the name",
-        "bytes, 1 to",
-        _sealed,
-        _when_read(2, GROWN),
-    ),
-    Kind("empty when it is committed", "nothing under the name", "it has 0 bytes, 1 to", _sealed, _when_read(2, b"")),
 ]
-"""What the first ingest saw of them it leaves, or writes down as lost; the next one finds what is there then."""
+"""An ingest reads each file once: what comes under its name later is for the next one."""
