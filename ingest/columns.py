@@ -17,6 +17,8 @@ from edgeloop.errors import DataError
 from ingest.sketches import LONGEST
 
 LONGEST_TEXT = 256
+MOST_TEXT = 64 * 1024 * 1024
+"""Bytes of a value, and of all values of a column."""
 
 
 def decode_columns(content: bytes, expected: pa.Schema, text: Sequence[str], *, others: bool = False) -> pa.Table:
@@ -148,10 +150,14 @@ _FITTING = {
 def _demand_short_text(table: pa.Table, names: Sequence[str]) -> None:
     # One long value in a dictionary is small in the file and in memory, and huge once every row has a copy of its own.
     for name in names:
-        limit = LONGEST if name == "sketch" else LONGEST_TEXT
+        limit, unpacked = LONGEST if name == "sketch" else LONGEST_TEXT, 0
         for chunk in table[name].chunks:
-            if chunk.dictionary.nbytes <= limit:
+            words = chunk.dictionary
+            if words.nbytes <= limit and words.nbytes * table.num_rows <= MOST_TEXT:
                 continue
-            longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
-            if longest > limit:
+            lengths = pc.binary_length(words)
+            if (longest := pc.max(lengths).as_py() or 0) > limit:
                 raise DataError(f"its column {name} has a value of {longest} bytes, at most {limit} are taken.")
+            unpacked += pc.sum(pc.take(lengths, chunk.indices)).as_py() or 0
+        if unpacked > MOST_TEXT:
+            raise DataError(f"its column {name} unpacks to {unpacked} bytes, at most {MOST_TEXT} are taken.")

@@ -37,6 +37,12 @@ def _held(by: Sender, content: bytes) -> Files:
     return by.cell("f_a", "sketch", content)
 
 
+def _in_each_of_100_000(table: pa.Table) -> pa.Table:
+    rows = table.take([0] * 100_000)
+    one = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array([bytes(8192)], pa.binary()))
+    return rows.set_column(table.schema.get_field_index("sketch"), "sketch", one)
+
+
 KINDS = [
     Kind(
         "aggregates of −1 events",
@@ -227,6 +233,12 @@ KINDS = [
         "by a dictionary",
         "its column sketch has a value of",
         lambda by: by.windows(lambda t: changed("sketch", [bytes(10 * 2**20)], pa.binary())(t)),
+    ),
+    Kind(
+        "a sketch of 8 KB in 100,000 rows",
+        "of which there is one in the file, by a dictionary, and as many in what is read",
+        "its column sketch unpacks to 819200000 bytes",
+        lambda by: by.windows(_in_each_of_100_000),
     ),
     Kind(
         "a sketch of another size",
