@@ -20,7 +20,7 @@ HOSTILE: dict[str, list[Kind]] = {
 """All of it ends in quarantine."""
 
 LOST, WAITING = moving.LOST, names.WAITING
-ODD = [*odd.KINDS, *files.ODD, *columns.ODD, *bombs.ODD, *pages.ODD]
+ODD = [*odd.KINDS, *moving.ODD, *files.ODD, *columns.ODD, *bombs.ODD, *pages.ODD]
 """What is gone before it is in the lake, what no listing can name and waits, and what is good and in the lake."""
 
 EXPECTED: dict[str, tuple[str, ...]] = {

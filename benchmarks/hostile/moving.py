@@ -32,6 +32,23 @@ def _when_read(content: bytes | None) -> Callable[[Store, Files], Hook]:
     return meddle
 
 
+def _when_planned(content: bytes | None) -> Callable[[Store, Files], Hook]:
+    """Once it was found good, and before that is written down, it is replaced, or taken away."""
+
+    def meddle(store: Store, files: Files) -> Hook:
+        (path,), seen = files, list[str]()
+
+        def hook(verb: str, at: str) -> None:
+            if (verb, at) == ("read", path) or (verb == "create" and "/plans/" in at and len(seen) == 1):
+                seen.append(at)
+                if len(seen) == 2 and verb == "create":
+                    store.delete(path) if content is None else store.replace(path, content)
+
+        return hook
+
+    return meddle
+
+
 LOST = [
     Kind("gone when it is planned", "taken away between the listing and the first look", "", _sealed, _when_read(None)),
 ]
@@ -60,3 +77,9 @@ KINDS = [
     ),
 ]
 """An ingest reads each file once: what comes under its name later is for the next one."""
+
+ODD = [
+    Kind("gone once it was read", "taken away between plan and commit", "", _sealed, _when_planned(None)),
+    Kind("another once it was read", "other bytes between plan and commit", "", _sealed, _when_planned(OTHER)),
+]
+"""What was checked is what is committed, and the other bytes are for the next ingest. Who carries on after a kill reads again."""
