@@ -17,8 +17,9 @@ import pyarrow as pa
 from edgeloop.config import LoopConfig
 from edgeloop.errors import DataError, NotFound
 from edgeloop.layout import Layout
-from edgeloop.store import Entry, Store
-from ingest.check import MAX_BYTES, Opened, batch_place, check_labels, check_rows, label_source, open_batch
+from edgeloop.store import Entry
+from ingest.check import MAX_BYTES, Opened, check_labels, check_rows, label_source, open_batch
+from ingest.fetching import Fetched
 from ingest.known import Known, demand_fresh_sequence
 from ingest.plan import AcceptedBatch, AcceptedLabels, Plan, Rejected
 
@@ -64,14 +65,14 @@ class Looked:
         return len(self.paths) >= PLAN_FILES or self.bytes >= PLAN_BYTES or self.rows >= PLAN_ROWS
 
 
-def look(store: Store, config: LoopConfig, waiting: Iterator[Entry], now: datetime) -> Looked:
+def look(config: LoopConfig, waiting: Iterator[Fetched], now: datetime) -> Looked:
     """What the next files are, as many as a plan takes; none if nothing waits any more that can be read."""
     looked, group = Looked(), _Group(config, now)
-    for entry in waiting:
+    for entry, content in waiting:
         if entry.path in looked.paths:
             continue
         try:
-            looked.count(entry, _look_at(store, config, entry, now, looked, group))
+            looked.count(entry, _look_at(config, entry, content(), now, looked, group))
         except NotFound:
             continue  # taken away by another ingest since the listing, or of a name that no request can say
         except DataError as error:
@@ -85,23 +86,16 @@ def look(store: Store, config: LoopConfig, waiting: Iterator[Entry], now: dateti
     return looked
 
 
-def _look_at(store: Store, config: LoopConfig, entry: Entry, now: datetime, looked: Looked, group: _Group) -> int:
+def _look_at(config: LoopConfig, entry: Entry, content: bytes, now: datetime, looked: Looked, group: _Group) -> int:
     """Look at a file: how many events or labels are in it."""
     if not entry.path.startswith(f"{config.layout.labels}/"):
-        batch_place(entry.path, config)  # what has no name of a batch is not fetched
-        opened = open_batch(entry.path, _read(store, entry), config, now)
+        opened = open_batch(entry.path, content, config, now)
         group.add(entry, opened)
         return opened.batch.rows
-    source, content = label_source(entry.path, config), _read(store, entry)
     rows: int = check_labels(content, config, now).num_rows
-    looked.labels.append(AcceptedLabels(entry.path, source, rows, sha256(content).hexdigest(), entry.version))
+    source, digest = label_source(entry.path, config), sha256(content).hexdigest()
+    looked.labels.append(AcceptedLabels(entry.path, source, rows, digest, entry.version))
     return rows
-
-
-def _read(store: Store, entry: Entry) -> bytes:
-    if not 0 < entry.size <= MAX_BYTES:
-        raise DataError(f"it has {entry.size} bytes, 1 to {MAX_BYTES} are taken.")
-    return store.read(entry.path, entry.size)  # what has grown since it was listed is not to fill the memory
 
 
 class _Group:

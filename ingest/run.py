@@ -23,6 +23,7 @@ from edgeloop.events import lake_schema
 from edgeloop.lake import Lake
 from edgeloop.store import Store
 from ingest.committing import Decoded, commit
+from ingest.fetching import fetch
 from ingest.finishing import finish
 from ingest.judging import Looked, judge, look
 from ingest.lanes import WHOLE, Lane
@@ -70,8 +71,8 @@ def ingest(store: Store, lake: Lake, config: LoopConfig, now: datetime, lane: La
     delete_statuses(store, config.layout, tombstones)
     waiting = Waiting(store, config.layout, lane)
     door = Door(store, config.layout, tombstones, waiting)
-    entries, counts, rejected, number = iter(door), Counter[str](), list[Rejected](), 0
-    while (looked := look(store, config, entries, now)).paths:
+    files, counts, rejected, number = fetch(store, config, door), Counter[str](), list[Rejected](), 0
+    while (looked := look(config, files, now)).paths:
         if plan := intake.claim(looked):
             intake.carry_out(plan, looked.decoded)
             number = plan.number

@@ -18,6 +18,7 @@ from edge_runtime.settings import settings_of
 from edge_runtime.spool import Event, SealedBatch
 from edgeloop.events import LABELS
 from edgeloop.layout import BatchName
+from ingest.fetching import fetch
 from ingest.judging import judge, look
 from ingest.lanes import WHOLE, Lane
 from ingest.plan import PLAN_VERSION, Plan
@@ -61,7 +62,8 @@ def _sealed(
 
 def planned(site: Site, now: datetime, number: int = 1, lane: Lane = WHOLE, others: Sequence[Plan] = ()) -> Plan:
     """The plan of an ingest into an empty lake, which is not written."""
-    looked = look(site.store, site.config, iter(Waiting(site.store, site.config.layout, lane)), now)
+    waiting = Waiting(site.store, site.config.layout, lane)
+    looked = look(site.config, fetch(site.store, site.config, waiting), now)
     return judge(looked, {}, others, Plan(PLAN_VERSION, number, site.config.name, now, lane=lane.number))
 
 

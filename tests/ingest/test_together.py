@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from edgeloop.errors import DataError
 from ingest import judging
 from ingest.check import Opened, check_rows, open_batch
+from ingest.fetching import fetch
 from ingest.judging import look
 from ingest.waiting import Waiting
 from tests.ingest.batches import column, events, rewrite, seal, seal_aggregated
@@ -99,6 +100,6 @@ def test_no_more_are_held_to_be_checked_together_than_memory_is_meant_to_hold(
         judging, "check_rows", lambda group, *rest: sizes.append(len(group)) or check_rows(group, *rest)
     )
     sizes = list[int]()
-    looked = look(site.store, site.config, iter(Waiting(site.store, site.config.layout)), NOW)
+    looked = look(site.config, fetch(site.store, site.config, Waiting(site.store, site.config.layout)), NOW)
     assert len(looked.batches) == len(looked.decoded) == 4
     assert max(sizes) == at_once
