@@ -52,13 +52,15 @@ classes = ["good", "bad"]
 numbers = {}
 """
 STAGES = {
-    "list": ("waiting.py", "list_waiting"),
-    "read": ("judging.py", "_read"),
-    "check": ("check.py", "check_batch"),
-    "known": ("known.py", "known_batches"),
+    "list": ("waiting.py", "_listed"),
+    "wait for files": ("_base.py", "result"),
+    "footers": ("footer.py", "read_footer"),
+    "page headers": ("pages.py", "demand_bounded"),
+    "decode": ("columns.py", "decode_columns"),
+    "check rows": ("check.py", "check_rows"),
     "rows": ("committing.py", "_rows"),
     "append": ("writer.py", "write_deltalake"),
-    "delete": ("store.py", "delete"),
+    "delete": ("store.py", "delete_all"),
 }
 """Of each stage, the function that is all of it."""
 
