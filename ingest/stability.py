@@ -19,6 +19,9 @@ Array = NDArray[np.float64]
 SMALLEST_SHARE = 1e-4
 """An empty bin counts as this share, or one would make the index infinite."""
 
+RAREST = 0.01
+"""That of one device: what is expected of it is a ratio of shares, and few blocks know none that are smaller."""
+
 
 def stability_index(expected: Array, found: Array) -> Array:
     """PSI = Σ (found − expected) · ln(found / expected) over the last axis, of bins' shares; over 0.25 is commonly taken as a shift.
@@ -179,7 +182,7 @@ def against_peers(baseline: Sample, window: Sample) -> tuple[Array, Shift]:
         expected = g * others_f / others_g
         for side, shares in ((baseline, others_g), (window, others_f)):
             relative += others.over(_rest(side.blocks), _rest(side.effective), shares) / _outer(shares)
-    expected /= expected.sum(axis=1, keepdims=True)
+    expected = np.maximum(expected / expected.sum(axis=1, keepdims=True), RAREST)
     # The covariance of the logarithm of what was expected, from that of each of its factors.
     relative += own.over(baseline.blocks, baseline.effective, g) / _outer(g)
     covariance = own.over(window.blocks, window.effective, (f + expected) / 2) + relative * _outer(expected)
@@ -208,7 +211,7 @@ def moved_since(expected: Array, counts: Array) -> int:
 
 
 def _shares(totals: Array) -> Array:
-    return np.asarray(np.maximum(totals / totals.sum(axis=1, keepdims=True), SMALLEST_SHARE))
+    return np.asarray(np.maximum(totals / totals.sum(axis=1, keepdims=True), RAREST))
 
 
 def _outer(shares: Array) -> Array:
