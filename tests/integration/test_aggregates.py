@@ -60,7 +60,7 @@ def alarms(site: Site) -> str:
     return str(check.metadata["over the alarm"].value)
 
 
-@pytest.mark.parametrize(("shift", "says"), [(0.0, ""), (1.5, "a")])
+@pytest.mark.parametrize(("shift", "says"), [(0.0, ""), (3.0, "a")])
 def test_a_shifted_feature_is_noticed_by_sketches_alone(site: Site, shift: float, says: str) -> None:
     site.clock.now = LIVES
     live(site, 48, shift)
