@@ -103,12 +103,14 @@ def _open(content: bytes, names: Sequence[str], text: Sequence[str]) -> pq.Parqu
 
 
 def _check_names(found: Sequence[str], expected: Sequence[str], others: bool) -> None:
+    if list(found) == list(expected):
+        return
     missing, more = Counter(expected) - Counter(found), Counter(found) - Counter(expected)
     if others:
         more = Counter({name: times for name, times in more.items() if name in expected})
     if wrong := [f"{name} is missing" for name in _say(missing)] + [f"{name} is one too many" for name in _say(more)]:
         raise DataError(f"its columns are not those that it should have: {', '.join(wrong)}.")
-    if not others and list(found) != list(expected):
+    if not others:
         raise DataError(f"its columns are in another order than {', '.join(expected)[:400]}.")
 
 

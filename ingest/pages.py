@@ -8,7 +8,7 @@ Source: the Parquet format, parquet.thrift, and Thrift's compact protocol.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -45,7 +45,7 @@ def demand_bounded(content: bytes, groups: Sequence[Any], most_rows: int, most_b
         DataError: they do not.
         LookupError, TypeError, RecursionError: the file is damaged.
     """
-    unpacked, held = 0, Counter[int]()
+    unpacked, held = 0, defaultdict[int, int](int)
     for group in groups:
         for place, column in enumerate(group[_COLUMNS]):
             for size, values in _pages(content, column[_META_DATA]):
