@@ -14,9 +14,9 @@ def alarms_of(report: DriftReport) -> list[str]:
     devices = [d for d in report.devices if d.alarm]
     return [
         *(_of_feature(f, report) for f in features[:MOST]),
-        *_more(len(features) - MOST, "features"),
+        *_more(len(features) - MOST, "of the fleet"),
         *(_of_device(d, report) for d in devices[:MOST]),
-        *_more(len(devices) - MOST, "features of devices"),
+        *_more(len(devices) - MOST, "of devices"),
         *([_together(report)] if report.joint.alarm else []),
     ]
 
