@@ -14,8 +14,8 @@ from edgeloop.config import LoopConfig
 from edgeloop.events import TIME
 from fleet.releases import read_release
 from fleet.rollouts import read_current
-from ingest.alarms import alarms_of
-from ingest.drift import DriftReport, Moved, measure_drift
+from ingest.drift.alarms import alarms_of
+from ingest.drift.measure import DriftReport, Moved, measure_drift
 
 _FEATURES = {
     "feature": pa.string(),

@@ -7,10 +7,10 @@ import dagster as dg
 from assets.centre import Centre, asset_prefix, loop_owners
 from edgeloop.config import LoopConfig
 from fleet.versions import open_versions
-from ingest.forgetting import forget
-from ingest.retention import Retained, retain
-from ingest.theirs import count_refused
-from ingest.tombstones import Proof, read_proofs, read_requests
+from ingest.upkeep.forgetting import forget
+from ingest.upkeep.retention import Retained, retain
+from ingest.upkeep.theirs import count_refused
+from ingest.upkeep.tombstones import Proof, read_proofs, read_requests
 
 
 def forgetting_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:

@@ -12,8 +12,8 @@ from assets.centre import Centre, asset_prefix, loop_asset, loop_owners
 from assets.tables import show_table as _table
 from edgeloop.config import LoopConfig
 from edgeloop.events import TIME
-from ingest.aggregates import AGGREGATES, Made, update_aggregates
-from ingest.gaps import Gaps, find_gaps
+from ingest.derived.aggregates import AGGREGATES, Made, update_aggregates
+from ingest.derived.gaps import Gaps, find_gaps
 from ingest.run import IngestReport, ingest
 
 _TOTALS = ("produced", "ingested", "shed", "missing", "waiting")

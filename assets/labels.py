@@ -11,7 +11,7 @@ import dagster as dg
 from assets.centre import Centre, asset_prefix, loop_owners
 from assets.plots import lines
 from edgeloop.config import LoopConfig
-from ingest.labels import Delay, Meeting, connect_labels, label_delays, label_meetings
+from ingest.derived.labels import Delay, Meeting, connect_labels, label_delays, label_meetings
 
 
 def label_assets(config: LoopConfig) -> list[dg.AssetsDefinition]:

@@ -12,8 +12,8 @@ import dagster as dg
 from assets.centre import Centre, asset_prefix, loop_owners
 from assets.pins import find_pins, pinned_versions
 from edgeloop.config import LoopConfig
-from ingest.health import TableHealth, lake_health
-from ingest.upkeep import Tended, tend
+from ingest.upkeep.health import TableHealth, lake_health
+from ingest.upkeep.nightly import Tended, tend
 
 MOST_DUE = 5_000
 """Files of a table that may wait for an upkeep: of a day of intakes, one every half minute, are 2,880."""

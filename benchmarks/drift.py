@@ -16,8 +16,8 @@ from edgeloop.events import lake_schema
 from edgeloop.lake import Lake
 from edgeloop.manifest import MANIFEST_VERSION, Golden, Lineage, ReleaseManifest
 from edgeloop.store import open_store
-from ingest.blocks import Asked, Bins, count, window_before
-from ingest.drift import measure_drift
+from ingest.drift.blocks import Asked, Bins, count, window_before
+from ingest.drift.measure import measure_drift
 from tests.site import START
 from training.reference import make_reference
 

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from edgeloop.store import Store, open_store
 from ingest.run import ingest
-from ingest.upkeep import tend
+from ingest.upkeep.nightly import tend
 from tests.ingest.batches import events, seal
 from tests.minio import serving
 from tests.site import START, Site, make_site

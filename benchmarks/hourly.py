@@ -25,7 +25,7 @@ from edgeloop.config import parse_loop
 from edgeloop.events import lake_schema
 from edgeloop.lake import Lake, open_duckdb
 from edgeloop.store import open_store
-from ingest.aggregates import AGGREGATES, Made, update_aggregate, update_aggregates
+from ingest.derived.aggregates import AGGREGATES, Made, update_aggregate, update_aggregates
 from ingest.tables import LABEL_ROWS
 from tests.site import LOOP, START
 

@@ -16,10 +16,10 @@ import pyarrow as pa
 from edgeloop.lake import Lake
 from edgeloop.layout import Layout
 from edgeloop.store import Store, open_store
-from ingest.compaction import compact
 from ingest.run import ingest
-from ingest.upkeep import tend
-from ingest.vacuum import data_files
+from ingest.upkeep.compaction import compact
+from ingest.upkeep.nightly import tend
+from ingest.upkeep.vacuum import data_files
 from tests.ingest.batches import events, seal
 from tests.site import START, Site, make_site
 

@@ -35,7 +35,8 @@ TABLE_SETTINGS = {
     "delta.checkpointInterval": "20",
 }
 """Versions that a release was trained on must stay readable: deltalake is to drop none of the log, and not to look for what it could drop
-by a listing of all of it at every commit, which after a thousand took longer than that. An upkeep drops what may go (ingest/trim.py)."""
+by a listing of all of it at every commit, which after a thousand took longer than that. An upkeep drops what may go
+(ingest/upkeep/trim.py)."""
 
 ATTEMPTS = 8
 """How often Arrow asks S3 for a part of a file: for about a minute."""

@@ -23,7 +23,7 @@ from edgeloop.roster import STATUS_BYTES
 from edgeloop.status import DeviceStatus, decode_status
 from edgeloop.stick import Stick
 from edgeloop.store import Entry, Store
-from ingest.check import FUTURE, MAX_BYTES, batch_place, check_labels, label_source
+from ingest.checks.check import FUTURE, MAX_BYTES, batch_place, check_labels, label_source
 from ingest.known import known_batches, knows_labels
 from ingest.quarantine import held_at, quarantine_place
 

@@ -18,12 +18,12 @@ from edgeloop.events import TIME, lake_schema
 from edgeloop.lake import Lake, own_errors
 from edgeloop.sketches import AGGREGATES, EVENTS
 from edgeloop.store import Store
-from ingest.check import MAX_BYTES, check_labels, read_aggregates, read_batch
+from ingest.checks.check import MAX_BYTES, check_labels, read_aggregates, read_batch
 from ingest.lanes import application
 from ingest.plan import AcceptedBatch, Plan
-from ingest.refusing import without_forgotten
 from ingest.tables import BATCHES, LABEL_ROWS, SKETCHES
-from ingest.tombstones import Tombstones, read_tombstones
+from ingest.upkeep.refusing import without_forgotten
+from ingest.upkeep.tombstones import Tombstones, read_tombstones
 
 Decoded = Mapping[str, pa.Table]
 """The rows of batches that were looked at just now, by digest: these are not read again."""

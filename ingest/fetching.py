@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from edgeloop.config import LoopConfig
 from edgeloop.errors import DataError
 from edgeloop.store import Entry, Store
-from ingest.check import MAX_BYTES, batch_place, label_source
+from ingest.checks.check import MAX_BYTES, batch_place, label_source
 
 READERS = 16
 AHEAD = MAX_BYTES

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edgeloop.errors import DataError
-from ingest.check import MAX_BYTES, MAX_EXPANDED, MAX_ROWS, blamed_on_the_file
-from ingest.footer import read_footer
-from ingest.pages import demand_bounded
-from ingest.words import read_words
+from ingest.checks.check import MAX_BYTES, MAX_EXPANDED, MAX_ROWS, blamed_on_the_file
+from ingest.checks.footer import read_footer
+from ingest.checks.pages import demand_bounded
+from ingest.checks.words import read_words
 
 ROWS = 3
 MOST_COLUMNS = 60

@@ -18,7 +18,7 @@ from edgeloop.config import LoopConfig
 from edgeloop.errors import DataError, NotFound
 from edgeloop.layout import Layout
 from edgeloop.store import Entry
-from ingest.check import MAX_BYTES, Opened, check_labels, check_rows, label_source, open_batch
+from ingest.checks.check import MAX_BYTES, Opened, check_labels, check_rows, label_source, open_batch
 from ingest.fetching import Fetched
 from ingest.known import Known, demand_fresh_sequence
 from ingest.plan import AcceptedBatch, AcceptedLabels, Plan, Rejected

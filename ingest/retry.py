@@ -18,7 +18,7 @@ from edgeloop.config import LoopConfig
 from edgeloop.errors import AlreadyExists, DataError, NotFound
 from edgeloop.lake import Lake
 from edgeloop.store import Store
-from ingest.check import MAX_BYTES, batch_place, check_batch, check_labels, label_source
+from ingest.checks.check import MAX_BYTES, batch_place, check_batch, check_labels, label_source
 from ingest.known import demand_fresh_sequence, known_batches, knows_labels
 from ingest.quarantine import Held, held_at, release
 

@@ -29,9 +29,9 @@ from ingest.judging import Looked, judge, look
 from ingest.lanes import WHOLE, Lane
 from ingest.plan import KEPT, PLAN_VERSION, Plan, Rejected, decode_plan, is_void, list_plans, write_done
 from ingest.received import known_beside
-from ingest.refusing import Door, delete_statuses, without_refused
 from ingest.rejects import by_reason, by_sender
-from ingest.tombstones import read_tombstones
+from ingest.upkeep.refusing import Door, delete_statuses, without_refused
+from ingest.upkeep.tombstones import read_tombstones
 from ingest.waiting import Waiting
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from benchmarks.device_faults.diary import ACTIVATED, BARE
 from benchmarks.device_faults.life import number_of
 from benchmarks.device_faults.victim import Victim
-from ingest.completeness import completeness
+from ingest.derived.completeness import completeness
 from tests.site import Site
 
 

@@ -22,7 +22,7 @@ from benchmarks.hostile.footers import (
 )
 from benchmarks.hostile.sender import Files, Kind, Sender
 from edge_runtime.thrift import i64, string
-from ingest.check import MAX_BYTES
+from ingest.checks.check import MAX_BYTES
 
 
 def _cut(by: Sender, first: int, last: int | None) -> Files:

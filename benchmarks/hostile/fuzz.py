@@ -29,7 +29,7 @@ from edgeloop.config import parse_loop
 from edgeloop.errors import DataError
 from edgeloop.events import LABELS
 from edgeloop.sketches import EVENTS
-from ingest.check import check_batch, check_labels, read_aggregates, read_batch
+from ingest.checks.check import check_batch, check_labels, read_aggregates, read_batch
 from tests.site import LOOP, START
 
 PATIENCE = 20

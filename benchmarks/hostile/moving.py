@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from benchmarks.hostile.sender import Files, Hook, Kind, Sender
 from edgeloop.store import Store
-from ingest.check import MAX_BYTES
+from ingest.checks.check import MAX_BYTES
 
 OTHER = b"x" * 1021
 GROWN = b"x" * (MAX_BYTES + 2**20)

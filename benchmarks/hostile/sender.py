@@ -22,7 +22,7 @@ from edgeloop.config import LoopConfig
 from edgeloop.events import LABELS
 from edgeloop.layout import BatchName
 from edgeloop.store import Store
-from ingest.words import PREFIX
+from ingest.checks.words import PREFIX
 from tests.site import START
 
 NOW = START + timedelta(days=1)

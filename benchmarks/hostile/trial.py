@@ -18,7 +18,7 @@ from benchmarks.hostile.sender import FIRST, NOW, Files, Hook, Kind, Sender
 from edgeloop.config import LoopConfig, parse_loop
 from edgeloop.lake import Lake
 from edgeloop.store import open_store
-from ingest.check import read_batch
+from ingest.checks.check import read_batch
 from ingest.quarantine import list_held
 from ingest.run import ingest
 from tests.site import LOOP, BentStore

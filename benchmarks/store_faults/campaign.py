@@ -21,7 +21,7 @@ from edge_runtime.device import Device
 from edge_runtime.settings import DeviceSettings, create_home
 from edgeloop.duration import Duration
 from edgeloop.store import Credentials, open_store
-from ingest.completeness import completeness
+from ingest.derived.completeness import completeness
 from ingest.run import ingest
 from tests.minio import serving
 from tests.site import Site, readings

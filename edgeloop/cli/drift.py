@@ -16,7 +16,7 @@ from edgeloop.config import read_loop
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from ingest.drift import DriftReport
+    from ingest.drift.measure import DriftReport
 
 MOST = 20
 """Rows about devices that are shown to a person, the worst; a program gets all of them."""
@@ -31,7 +31,7 @@ def drift(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, at: At = None, j
     from assets.drift import look
     from edgeloop.cli.passphrases import open_keys
     from edgeloop.store import open_store
-    from ingest.alarms import alarms_of
+    from ingest.drift.alarms import alarms_of
 
     config = read_loop(loop)
     clock = (lambda: at.replace(tzinfo=UTC)) if at else system_clock

@@ -46,7 +46,7 @@ def enroll(
 
     from edge_runtime.pseudonyms import check_key, read_key
     from edge_runtime.settings import settings_of
-    from ingest.tombstones import readmit
+    from ingest.upkeep.tombstones import readmit
 
     config, trusted, key = read_loop(loop), read_root_file(root).decode(), read_key(hash_key) if hash_key else b""
     check_key(config.schema(), key)

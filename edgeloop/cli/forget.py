@@ -17,9 +17,9 @@ from edgeloop.store import Store, open_store
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ingest.forgetting import Found
-    from ingest.tombstones import Proof, Request, TrainedOn
-    from ingest.traces import OldVersions
+    from ingest.upkeep.forgetting import Found
+    from ingest.upkeep.tombstones import Proof, Request, TrainedOn
+    from ingest.upkeep.traces import OldVersions
 
 Time = Annotated[datetime | None, typer.Option(metavar="TIME", help="UTC, such as 2026-03-01 or 2026-03-01T14:30:00.")]
 
@@ -43,7 +43,7 @@ def forget(
     """
     from edgeloop.lake import Lake
     from fleet.versions import open_versions
-    from ingest import forgetting
+    from ingest.upkeep import forgetting
 
     if dry_run and verify:
         raise ConfigError("--dry-run and --verify are two questions.", remedy="Ask one.")
@@ -88,9 +88,9 @@ def _say_trained(trained: tuple[TrainedOn, ...]) -> None:
 
 
 def _verify(opened: Store, config: LoopConfig, request: Request, old: OldVersions | None, json: bool) -> None:
-    from ingest.forgetting import subject_of
-    from ingest.tombstones import digest_of, loop_salt, read_proofs
-    from ingest.traces import find_traces
+    from ingest.upkeep.forgetting import subject_of
+    from ingest.upkeep.tombstones import digest_of, loop_salt, read_proofs
+    from ingest.upkeep.traces import find_traces
 
     found = find_traces(opened, config.layout, subject_of(config, request), old)
     salt = loop_salt(opened, config.layout)
@@ -114,7 +114,7 @@ def _counts(title: str, rows: dict[str, int], objects: dict[str, int]) -> Table:
 
 
 def _folders(config: LoopConfig, found: Found) -> dict[str, int]:
-    from ingest.forgetting import by_folder
+    from ingest.upkeep.forgetting import by_folder
 
     return by_folder(config.layout, found)
 

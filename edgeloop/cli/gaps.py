@@ -11,7 +11,7 @@ from edgeloop.cli.output import emit, note, table
 from edgeloop.config import read_loop
 
 if TYPE_CHECKING:
-    from ingest.gaps import Gap, Gaps
+    from ingest.derived.gaps import Gap, Gaps
 
 MOST = 20
 """Ranges of a device that are shown to a person, the newest; a program gets all of them."""
@@ -21,7 +21,7 @@ def gaps(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
     """The ranges of sequence numbers that are not in the lake, since when, and how many events were shed, wait or are missing."""
     from edgeloop.lake import Lake
     from edgeloop.store import open_store
-    from ingest.gaps import find_gaps
+    from ingest.derived.gaps import find_gaps
 
     config, opened = read_loop(loop), open_store(store)
     found = find_gaps(opened, Lake(opened, config.layout), config.layout)

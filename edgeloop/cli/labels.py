@@ -10,7 +10,7 @@ from edgeloop.clock import system_clock
 from edgeloop.config import read_loop
 
 if TYPE_CHECKING:
-    from ingest.labels import Delay
+    from ingest.derived.labels import Delay
 
 COLUMNS = ("source", "events", "corrected", "delay", "p95", "ingest", "covered", "newest")
 
@@ -19,7 +19,7 @@ def labels(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
     """How late labels are, of how many events, and whether they still come and meet their events, by source."""
     from edgeloop.lake import Lake
     from edgeloop.store import open_store
-    from ingest.labels import connect_labels, label_delays, label_meetings
+    from ingest.derived.labels import connect_labels, label_delays, label_meetings
 
     config, now = read_loop(loop), system_clock()
     connection = connect_labels(Lake.of(open_store(store), config))
@@ -40,7 +40,7 @@ def labels(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
 
 
 def _row(delay: Delay) -> tuple[Any, ...]:
-    from ingest.labels import as_length
+    from ingest.derived.labels import as_length
 
     lengths = (delay.delay_median, delay.delay_p95, delay.ingest_median)
     covered = "" if delay.coverage is None else f"{delay.coverage:.1%}"

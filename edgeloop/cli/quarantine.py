@@ -50,7 +50,7 @@ def list_(loop: LoopFile, store: StoreUrl, device: Device = "", reason: Because 
 @app.command()
 def show(loop: LoopFile, store: StoreUrl, place: Place, json: Json = False) -> None:
     """The reason for one file, what can be seen of it, and what would become of it if it were retried."""
-    from ingest.check import MAX_BYTES
+    from ingest.checks.check import MAX_BYTES
     from ingest.glimpse import glimpse
     from ingest.quarantine import held_at, list_held
 

@@ -91,7 +91,7 @@ def show(
     from edgeloop.lake import Lake
     from edgeloop.store import open_store
     from fleet.releases import read_release
-    from ingest.theirs import lost_rows
+    from ingest.upkeep.theirs import lost_rows
 
     config, opened = read_loop(loop), open_store(store)
     found = read_release(opened, open_keys(keys), config.name, release)

@@ -29,7 +29,7 @@ from edgeloop.store import Store
 from fleet.keys import create_keys
 from fleet.releases import list_releases
 from fleet.repository import initialise
-from ingest.completeness import completeness
+from ingest.derived.completeness import completeness
 from pipelines.backtest.centre import SimulatedCentre, dagster_home, insist
 from pipelines.backtest.history import History, write_readings
 from pipelines.backtest.scenario import Scenario, Tick, plan_scenario

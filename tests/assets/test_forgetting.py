@@ -9,10 +9,10 @@ import dagster as dg
 
 from assets.forgetting import forgetting_assets
 from edgeloop.events import lake_schema
-from ingest.forgetting import ask, make_request
-from ingest.tombstones import read_proofs, read_requests
+from ingest.upkeep.forgetting import ask, make_request
+from ingest.upkeep.tombstones import read_proofs, read_requests
 from pipelines.definitions import build
-from tests.ingest.test_forgetting import GONE, OTHER, fill
+from tests.ingest.upkeep.test_forgetting import GONE, OTHER, fill
 from tests.site import LOOP, START, Site, fill_lake, make_site
 
 

@@ -13,9 +13,9 @@ import pytest
 import assets.upkeep
 from assets.delivery import publish_newest
 from assets.learning import train_next
-from ingest.aggregates import Made, update_aggregates
-from ingest.health import lake_health
+from ingest.derived.aggregates import Made, update_aggregates
 from ingest.run import ingest
+from ingest.upkeep.health import lake_health
 from pipelines.definitions import build
 from tests.ingest.batches import events, seal
 from tests.site import START, Site, fill_lake, make_site

@@ -19,7 +19,7 @@ from edge_runtime.settings import Shipped, read_settings
 from edgeloop.errors import ConfigError
 from edgeloop.schema import Feature, FeatureSchema
 from edgeloop.sketches import HOUR
-from ingest.sketches import samples
+from ingest.derived.sketches import samples
 from tests.ingest.batches import events, seal_aggregated
 from tests.site import LOOP, START, Site, make_site, readings
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from ingest.tombstones import read_proofs, read_requests
+from ingest.upkeep.tombstones import read_proofs, read_requests
 from tests.command import end_of
-from tests.ingest.test_forgetting import GONE, OTHER, fill
+from tests.ingest.upkeep.test_forgetting import GONE, OTHER, fill
 from tests.site import LOOP, Site, make_site
 
 Typed = Callable[..., tuple[str, str]]

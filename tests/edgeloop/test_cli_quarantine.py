@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from edgeloop.cli.output import out
-from ingest.completeness import completeness
+from ingest.derived.completeness import completeness
 from ingest.run import ingest
 from tests.command import end_of
 from tests.ingest.batches import events, named, rewrite, seal

@@ -10,7 +10,7 @@ import pyarrow as pa
 from edgeloop.lake import Lake
 from edgeloop.layout import Layout
 from edgeloop.store import open_store
-from ingest.compaction import compact
+from ingest.upkeep.compaction import compact
 
 MONTHS = ("2024-01", "2024-02")
 

@@ -20,7 +20,7 @@ from assets.trainings import newest_training, read_training
 from edgeloop.lake import Lake
 from edgeloop.layout import Layout
 from edgeloop.store import Store, open_store
-from ingest.completeness import completeness
+from ingest.derived.completeness import completeness
 from tests.command import end_of
 from tests.site import LOOP
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-import ingest.erasure
+import ingest.upkeep.erasure
 from edgeloop.store import open_store
-from ingest.forgetting import ask, forget, make_request, subject_of
-from ingest.retention import retain
-from ingest.tombstones import digest_of, loop_salt, read_proofs, read_requests
-from ingest.traces import find_traces
-from tests.ingest.test_forgetting import GONE, NOW, OTHER, fill, rows
+from ingest.upkeep.forgetting import ask, forget, make_request, subject_of
+from ingest.upkeep.retention import retain
+from ingest.upkeep.tombstones import digest_of, loop_salt, read_proofs, read_requests
+from ingest.upkeep.traces import find_traces
+from tests.ingest.upkeep.test_forgetting import GONE, NOW, OTHER, fill, rows
 from tests.site import LOOP, START, BentStore, Site, fill_lake, kill_self, make_site
 
 TABLES = ("events", "sketches", "labels", "device_hourly", "feature_hourly")
@@ -33,13 +33,13 @@ def bend(site: Site, verb: str, where: str, count: int) -> BentStore:
             kill_self()
 
     if verb == "commit":
-        write = ingest.erasure.write_deltalake
+        write = ingest.upkeep.erasure.write_deltalake
 
         def counted(*arguments: object, **options: object) -> None:
             write(*arguments, **options)  # type: ignore[call-overload]
             reached()
 
-        ingest.erasure.write_deltalake = counted  # type: ignore[assignment]
+        ingest.upkeep.erasure.write_deltalake = counted  # type: ignore[assignment]
     return BentStore(site.store, after=lambda v, path: reached() if v == verb and where in path else None)
 
 

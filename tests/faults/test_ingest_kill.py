@@ -11,7 +11,7 @@ import pytest
 
 import ingest.committing
 from benchmarks.ingest_kills import campaign
-from ingest.completeness import completeness
+from ingest.derived.completeness import completeness
 from ingest.run import ingest as run_ingest
 from tests.ingest.batches import events, named, seal, seal_aggregated
 from tests.site import START, BentStore, Site, kill_self, make_site

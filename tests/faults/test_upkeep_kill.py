@@ -12,10 +12,11 @@ import pytest
 
 from edgeloop.errors import StoreError
 from edgeloop.store import open_store
-from ingest import compaction, upkeep
 from ingest.run import ingest
-from ingest.upkeep import tend
-from ingest.vacuum import data_files
+from ingest.upkeep import compaction
+from ingest.upkeep import nightly as upkeep
+from ingest.upkeep.nightly import tend
+from ingest.upkeep.vacuum import data_files
 from tests.ingest.batches import events, seal
 from tests.site import START, BentStore, Site, kill_self, make_site
 

@@ -18,12 +18,12 @@ from edge_runtime.settings import settings_of
 from edge_runtime.spool import Event, SealedBatch
 from edgeloop.events import LABELS
 from edgeloop.layout import BatchName
+from ingest.checks.words import PREFIX
 from ingest.fetching import fetch
 from ingest.judging import judge, look
 from ingest.lanes import WHOLE, Lane
 from ingest.plan import PLAN_VERSION, Plan
 from ingest.waiting import Waiting
-from ingest.words import PREFIX
 from tests.site import START, Site
 
 MICROSECONDS = 1_000_000

@@ -20,7 +20,7 @@ from edge_runtime.decimals import LARGEST
 from edge_runtime.spool import Event
 from edgeloop.errors import DataError
 from edgeloop.events import LABELS, batch_schema
-from ingest.check import check_batch, check_labels, read_batch
+from ingest.checks.check import check_batch, check_labels, read_batch
 from tests.ingest.batches import column, named, rewrite, seal
 from tests.ingest.batches import events as batch_events
 from tests.site import START, Site, make_site

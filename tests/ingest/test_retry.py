@@ -15,7 +15,7 @@ from edgeloop.config import parse_loop
 from edgeloop.events import LABELS
 from edgeloop.lake import Lake
 from edgeloop.store import Store, open_store
-from ingest.completeness import completeness
+from ingest.derived.completeness import completeness
 from ingest.quarantine import list_held, release
 from ingest.retry import Retry
 from ingest.run import ingest

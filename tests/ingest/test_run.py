@@ -13,9 +13,9 @@ from edgeloop.config import parse_loop
 from edgeloop.errors import ConfigError, StoreError
 from edgeloop.events import LABELS
 from edgeloop.store import Store
-from ingest.aggregates import update_aggregates
-from ingest.check import MAX_BYTES
-from ingest.completeness import completeness
+from ingest.checks.check import MAX_BYTES
+from ingest.derived.aggregates import update_aggregates
+from ingest.derived.completeness import completeness
 from ingest.run import ingest
 from ingest.tables import BATCHES
 from tests.ingest.batches import events, named, planned, rewrite, seal

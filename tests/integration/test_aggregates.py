@@ -14,8 +14,8 @@ from assets.drift import drift_asset
 from assets.learning import train_next
 from edgeloop.config import parse_loop
 from edgeloop.errors import ConfigError, DataError
-from ingest.aggregates import update_aggregates
-from ingest.completeness import completeness
+from ingest.derived.aggregates import update_aggregates
+from ingest.derived.completeness import completeness
 from ingest.run import ingest
 from pipelines.backtest.run import check_backtest
 from pipelines.definitions import build

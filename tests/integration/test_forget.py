@@ -10,11 +10,11 @@ import pytest
 
 from edgeloop.store import open_store
 from fleet.bucket import Bucket, open_bucket
-from ingest.aggregates import update_aggregates
+from ingest.derived.aggregates import update_aggregates
 from ingest.run import ingest
 from tests.command import end_of
 from tests.ingest.batches import events, seal
-from tests.ingest.test_forgetting import GONE, NAMES_IT, NOW, OTHER, fill, rows
+from tests.ingest.upkeep.test_forgetting import GONE, NAMES_IT, NOW, OTHER, fill, rows
 from tests.site import LOOP, Site, make_site
 
 

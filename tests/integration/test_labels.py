@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeloop.config import parse_loop
-from ingest.aggregates import update_aggregates
+from ingest.derived.aggregates import update_aggregates
 from ingest.run import ingest
 from tests.ingest.batches import events, put_labels, seal, told
 from tests.site import LOOP, START, Site, make_site

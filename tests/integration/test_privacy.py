@@ -14,7 +14,7 @@ from edgeloop.lake import Lake
 from edgeloop.store import open_store
 from fleet.keys import Keys
 from fleet.releases import list_releases
-from ingest.drift import measure_drift
+from ingest.drift.measure import measure_drift
 from tests.integration.test_loop import backtest
 from tests.site import LOOP, START
 

@@ -1,0 +1,1 @@
+"""What follows from the tables that are taken in: aggregates by the hour, the books, how labels come."""
