@@ -1,14 +1,12 @@
-"""What an upkeep is worth: queries before and after one, and an ingest's time as the lake grows by a thousand, with one every hundred."""
+"""What an upkeep is worth: queries of a lake before and after one."""
 
 from __future__ import annotations
 
 import argparse
 import resource
-import statistics
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +14,9 @@ import pyarrow as pa
 from edgeloop.lake import Lake
 from edgeloop.layout import Layout
 from edgeloop.store import Store, open_store
-from ingest.run import ingest
 from ingest.upkeep.compaction import compact
-from ingest.upkeep.nightly import tend
 from ingest.upkeep.vacuum import data_files
-from tests.ingest.batches import events, seal
-from tests.site import START, Site, make_site
+from tests.site import START
 
 LAYOUT = Layout("pump")
 DEVICES, MINUTES, FEATURES = 200, 15, 6
@@ -83,42 +78,10 @@ def queries(files: int) -> None:
         print(f"{what:9} {before[what] * 1000:9.1f} ms before {after[what] * 1000:9.1f} ms after   ratio {ratio:.2f}")
 
 
-def take_in(site: Site, i: int) -> float:
-    """CPU seconds of an ingest of five batches."""
-    for device in range(5):
-        site.store.create(*seal(site, events(1 + 30 * i, 30), device=f"d{device}"))
-    began = time.process_time()
-    assert ingest(site.store, site.lake, site.config, START + timedelta(days=9, seconds=30 * i)).rows == 150
-    return time.process_time() - began
-
-
-def growth(ingests: int, every: int) -> None:
-    """What an ingest takes, with an upkeep after `every` of them; CPU, for that is not another process's."""
-    with tempfile.TemporaryDirectory() as name:
-        site = make_site(Path(name))
-        medians: list[float] = []
-        for first in range(0, ingests, every):
-            medians.append(statistics.median(take_in(site, i) for i in range(first, first + every)))
-            began = time.process_time()
-            tend(site.store, site.config.layout, {}, datetime.now(UTC) + LATER)
-            night = time.process_time() - began
-            print(
-                f"{first + every:7,} ingests {medians[-1] * 1000:9.1f} ms of CPU each, the upkeep {night:.2f} s",
-                flush=True,
-            )
-        found = site.lake.connect(events=None).execute("SELECT count(*) FROM events").fetchone()
-        assert found == (150 * ingests,)
-    print(f"the last {every} against the first: ratio {medians[-1] / medians[0]:.2f}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=1000)
-    parser.add_argument("--ingests", type=int, default=1000)
-    parser.add_argument("--every", type=int, default=100)
-    wanted = parser.parse_args()
-    queries(wanted.files)
-    growth(wanted.ingests, wanted.every)
+    queries(parser.parse_args().files)
 
 
 if __name__ == "__main__":
