@@ -18,6 +18,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from edgeloop.errors import NotFound
 from edgeloop.lake import Lake, own_errors, run_sql
+from edgeloop.sketches import HOUR
 from edgeloop.truth import SQL as TRUTH
 from edgeloop.truth import add_truth
 from ingest.derived.kept import kept_since
@@ -192,7 +193,8 @@ def _where(aggregate: Aggregate, touched: Touched, time: str) -> str:
     within = _between(time, *touched.days)
     if touched.keys is None:
         return f"WHERE {within}"
-    keys = f"(device, date_trunc('hour', {time}))" if aggregate.device else f"date_trunc('hour', {time})"
+    hour = f"make_timestamptz(epoch_us({time}) // {HOUR} * {HOUR})"  # as the queries have it
+    keys = f"(device, {hour})" if aggregate.device else hour
     return f"WHERE {within} AND {keys} IN (SELECT {aggregate.keys} FROM touched)"
 
 

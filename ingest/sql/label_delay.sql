@@ -36,7 +36,7 @@ due AS (
     SELECT source, date_trunc('hour', $as_of - to_microseconds(delay[1]::BIGINT)) AS before FROM delays WHERE week IS NULL
 ),
 hours AS (
-    SELECT date_trunc('hour', ts) AS hour, count(*) AS events FROM events WHERE month >= $month AND ts >= $since GROUP BY ALL
+    SELECT make_timestamptz(epoch_us(ts) // 3600000000 * 3600000000) AS hour, count(*) AS events FROM events WHERE month >= $month AND ts >= $since GROUP BY ALL
 ),
 produced AS (
     SELECT source, sum(events) AS events FROM due JOIN hours ON hour < before GROUP BY ALL
