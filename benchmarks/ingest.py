@@ -25,11 +25,13 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from deltalake import write_deltalake
 
 from edge_runtime.groups import Event
 from edge_runtime.sealing import seal_batch
 from edge_runtime.settings import settings_of
 from edgeloop.config import LoopConfig, parse_loop
+from edgeloop.events import batch_schema
 from edgeloop.lake import Lake
 from edgeloop.store import Store, open_store
 from examples.minio import BUCKET, running
@@ -104,8 +106,16 @@ def by_arrow_alone(files: Sequence[bytes]) -> None:
         pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
 
 
+def into_delta(files: Sequence[bytes], config: LoopConfig) -> None:
+    """Decode all and append it to a table: what no intake can do without, were nothing checked, hashed, planned or deleted."""
+    schema = batch_schema(config.schema())
+    rows = pa.concat_tables(pq.read_table(pa.BufferReader(content)).cast(schema) for content in files)
+    with tempfile.TemporaryDirectory() as name:
+        write_deltalake(name, rows)
+
+
 def floors(store: Store, config: LoopConfig, sealed: Path) -> dict[str, Callable[[], object]]:
-    """Ways to decode every file and do nothing else."""
+    """Ways to decode every file and do nothing else, and to have the rows in a table then."""
     paths = sorted(map(str, sealed.glob("*/*")))
 
     def read(decode: Callable[[Sequence[bytes]], None]) -> Callable[[], object]:
@@ -114,6 +124,7 @@ def floors(store: Store, config: LoopConfig, sealed: Path) -> dict[str, Callable
     return {
         "pyarrow read_table": read(by_arrow),
         "pyarrow ParquetFile, one thread": read(by_arrow_alone),
+        "read_table, and append to Delta": read(lambda files: into_delta(files, config)),
         "DuckDB read_parquet of the list": lambda: duckdb.connect().read_parquet(paths).to_arrow_table(),
     }
 
