@@ -26,8 +26,10 @@ from ingest.plan import AcceptedBatch, AcceptedLabels, Plan, Rejected
 PLAN_FILES = 2000
 PLAN_BYTES = 128 * 1024 * 1024
 PLAN_ROWS = 500_000
-"""What a plan takes of files, of bytes in them, and of events and labels. The file that reaches one of these is its last, and what waits
-beyond gets the next plan. Bounds memory: a file of a kilobyte can have a hundred thousand rows."""
+PLAN_MEMORY = 256 * 1024 * 1024
+"""What a plan takes of files, of bytes in them, of events and labels, and of memory that the rows of batches have as they were read. The
+file that reaches one of these is its last, and what waits beyond gets the next plan. Bounds memory: a file of a kilobyte can have a
+hundred thousand rows, and one of 100 KB that says it is of 4,000 events 60 MB of sketches."""
 
 
 GROUP_ROWS, GROUP_BYTES = 30_000, 32 * 1024 * 1024
@@ -36,8 +38,8 @@ GROUP_ROWS, GROUP_BYTES = 30_000, 32 * 1024 * 1024
 
 @dataclass
 class Looked:
-    """What some of the files are, each by itself, and how much they are: bytes, and events and labels in `rows`. `decoded` has the rows
-    of `batches`, by digest."""
+    """What some of the files are, each by itself, and how much they are: bytes, events and labels in `rows`, and bytes of `memory`.
+    `decoded` has the rows of `batches`, by digest."""
 
     batches: list[AcceptedBatch] = field(default_factory=list)
     labels: list[AcceptedLabels] = field(default_factory=list)
@@ -46,6 +48,7 @@ class Looked:
     paths: set[str] = field(default_factory=set)
     bytes: int = 0
     rows: int = 0
+    memory: int = 0
 
     def count(self, entry: Entry, rows: int) -> None:
         self.paths.add(entry.path)
@@ -62,7 +65,8 @@ class Looked:
 
     @property
     def fill_a_plan(self) -> bool:
-        return len(self.paths) >= PLAN_FILES or self.bytes >= PLAN_BYTES or self.rows >= PLAN_ROWS
+        much = self.bytes >= PLAN_BYTES or self.rows >= PLAN_ROWS or self.memory >= PLAN_MEMORY
+        return much or len(self.paths) >= PLAN_FILES
 
 
 def look(config: LoopConfig, waiting: Iterator[Fetched], now: datetime) -> Looked:
@@ -91,6 +95,7 @@ def _look_at(config: LoopConfig, entry: Entry, content: bytes, now: datetime, lo
     if not entry.path.startswith(f"{config.layout.labels}/"):
         opened = open_batch(entry.path, content, config, now)
         group.add(entry, opened)
+        looked.memory += opened.rows.nbytes
         return opened.batch.rows
     rows: int = check_labels(content, config, now).num_rows
     source, digest = label_source(entry.path, config), sha256(content).hexdigest()

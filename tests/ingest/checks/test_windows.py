@@ -6,6 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from edgeloop.config import Drift
@@ -124,3 +126,23 @@ def test_plans_from_before_are_of_events(site: Site) -> None:
     old = plan.encode().replace(b',"kind":"events"', b"")
     assert old != plan.encode()
     assert decode_plan(old) == plan
+
+
+def test_a_plan_ends_where_sketches_that_are_small_in_their_files_fill_the_memory(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def repeated(table: pa.Table) -> pa.Table:
+        """The same window hour after hour: a dictionary has each sketch once, and memory has it for every row."""
+        back = [pa.scalar(timedelta(hours=hour), pa.duration("us")) for hour in range(100)]
+        hours = [{name: pc.subtract(table[name], hour) for name in ("hour", "until")} for hour in back]
+        parts = [table.set_column(0, "hour", h["hour"]).set_column(1, "until", h["until"]) for h in hours]
+        return pa.concat_tables(parts)
+
+    _, content = seal_aggregated(site, events(1, 50))
+    for first in (1, 100_001, 200_001):
+        words = {"events": "5000", "last_seq": str(first + 4_999)}
+        path, small = rewrite(site, content, repeated, words, first)
+        site.store.create(path, small)
+    monkeypatch.setattr("ingest.judging.PLAN_MEMORY", 5 * len(small))
+    assert run(site).plan == 3
+    assert rows(site, "SELECT sum(events) FROM sketches WHERE measure = 'event'") == [(15_000,)]
