@@ -75,19 +75,21 @@ class Made:
     of: int = 0
 
 
-def update_aggregates(lake: Lake) -> dict[str, Made]:
+def update_aggregates(lake: Lake, *, mark: bool = False) -> dict[str, Made]:
     """Bring the aggregates up to date; return what was done for each.
+
+    With `mark` they say so even if there was nothing to do, at the price of a version: before the log of their sources is dropped.
 
     Each keeps, as application transactions named after its sources, the versions of them that it was made from. It is written
     through the handle that these were read from: of two updates at once the later fails, and there is nothing to mend.
     """
     if lake.table("events") is None:
         return {}
-    return {aggregate.name: update_aggregate(lake, aggregate) for aggregate in AGGREGATES}
+    return {aggregate.name: update_aggregate(lake, aggregate, mark=mark) for aggregate in AGGREGATES}
 
 
-def update_aggregate(lake: Lake, aggregate: Aggregate) -> Made:
-    """Bring one up to date, where there is a table of events; return what was done."""
+def update_aggregate(lake: Lake, aggregate: Aggregate, *, mark: bool = False) -> Made:
+    """Bring one up to date, where there is a table of events; return what was done. `mark` is as above."""
     lake.ensure("labels", LABEL_ROWS)
     lake.ensure("sketches", SKETCHES, ["month"])
     old = lake.table(aggregate.name)
@@ -101,11 +103,13 @@ def update_aggregate(lake: Lake, aggregate: Aggregate) -> Made:
     if touched is None:
         months = _months([*sources.values(), *([old] if old else [])])
         touched = by_month(KEYS.empty_table(), months, since or BEGINNING)
+    marks = {RECIPE: recipe, **{name: table.version() for name, table in sources.items()}}
     if not touched:
+        if mark and known and any(known.transaction_version(name) != version for name, version in marks.items()):
+            _mark(aggregate, known, marks)
         return Made()
     parts = [_make(lake, aggregate, sources, known, month) for month in touched]
     made, kept = (pa.concat_tables(tables) for tables in zip(*(part[:2] for part in parts), strict=True))
-    marks = {RECIPE: recipe, **{name: table.version() for name, table in sources.items()}}
     table = old or lake.ensure(aggregate.name, made.schema, ["month"])
     where = _places(touched) if known else f"hour >= '{since.isoformat()}'" if since else None
     _write(aggregate, table, pa.concat_tables([made, kept]), where, marks)
@@ -122,8 +126,19 @@ def _write(aggregate: Aggregate, table: DeltaTable, rows: pa.Table, where: str |
             mode="overwrite",
             predicate=where,
             schema_mode="merge" if where else "overwrite",
-            commit_properties=CommitProperties(app_transactions=[Transaction(*mark) for mark in marks.items()]),
+            commit_properties=_properties(marks),
         )
+
+
+def _mark(aggregate: Aggregate, table: DeltaTable, marks: dict[str, int]) -> None:
+    """Say that the table is up to date as it is: the log of before may go."""
+    by = table.metadata().partition_columns
+    with own_errors(aggregate.name):
+        table.create_write_transaction([], "append", table.schema(), by, commit_properties=_properties(marks))
+
+
+def _properties(marks: dict[str, int]) -> CommitProperties:
+    return CommitProperties(app_transactions=[Transaction(*mark) for mark in marks.items()])
 
 
 def _recipe(lake: Lake, aggregate: Aggregate) -> int:

@@ -117,9 +117,13 @@ def is_unfinished(store: Store, lake: Lake, layout: Layout, name: str) -> bool:
     return wanted is not None and min(log_files(store, layout, name).values()) < wanted
 
 
-def drop_history(store: Store, lake: Lake, layout: Layout, name: str) -> Dropped:
-    """Remove every version but the newest, and the files that only they had. May be repeated. Raises `StoreError`."""
-    table = _begin_anew(lake, name)
+def drop_history(store: Store, lake: Lake, layout: Layout, name: str, table: DeltaTable | None = None) -> Dropped:
+    """Remove every version but the newest, or those before `table` which began anew, and the files that only they had. May be repeated.
+
+    Raises:
+        StoreError: the store failed; do it again.
+    """
+    table = table or begin_anew(lake, name)
     first = table.version()
     old = {path: version for path, version in log_files(store, layout, name).items() if version < first}
     kept = {_file_name(uri) for uri in table.file_uris()}
@@ -131,8 +135,9 @@ def drop_history(store: Store, lake: Lake, layout: Layout, name: str) -> Dropped
     return Dropped(first, len(gone), len(set(old.values())))
 
 
-def _begin_anew(lake: Lake, name: str) -> DeltaTable:
-    """The table at a version that changed nothing, with a checkpoint of it."""
+def begin_anew(lake: Lake, name: str) -> DeltaTable:
+    """The table at a version that changed nothing, with a checkpoint of it. What is derived from it is brought up to that before the
+    history is dropped: who is behind finds no log of what came meanwhile, and makes all of it again."""
     before = lake.table(name)
     assert before is not None, f"{name} has not been written yet"
     with own_errors(name):

@@ -27,10 +27,10 @@ from edgeloop.lake import Lake
 from edgeloop.layout import Layout, check_id
 from edgeloop.manifest import decode_document
 from edgeloop.store import Store
-from ingest.derived.aggregates import update_aggregates
+from ingest.derived.aggregates import TIMES, update_aggregates
 from ingest.plan import empty_plans
 from ingest.run import ingest, settle
-from ingest.upkeep.erasure import delete_rows, drop_history, replace_text
+from ingest.upkeep.erasure import begin_anew, delete_rows, drop_history, replace_text
 from ingest.upkeep.theirs import count_rows, predicate, trained_on
 from ingest.upkeep.tombstones import (
     PLANNED,
@@ -191,9 +191,10 @@ def _erase_tables(store: Store, lake: Lake, config: LoopConfig, request: Request
             delete_rows(lake, name, where)
         if request.span is None:
             _redact_rows(store, lake, layout, name, request)
-    update_aggregates(lake)  # while the log still says what left
+    begun = {name: begin_anew(lake, name) for name in names if name in TIMES}
+    update_aggregates(lake, mark=True)  # while the log still says what left
     _drop_lonely_hours(lake)
-    first = {name: drop_history(store, lake, layout, name).first for name in names}
+    first = {name: drop_history(store, lake, layout, name, begun.get(name)).first for name in names}
     store.delete(layout.received)  # an ingest makes it again of the batches there are then
     subject = subject_of(config, request)
     for name in names:

@@ -21,7 +21,7 @@ from ingest.derived.kept import APPLICATION, kept_from
 from ingest.plan import empty_plans
 from ingest.quarantine import list_held, release
 from ingest.run import settle
-from ingest.upkeep.erasure import delete_rows, drop_history, is_unfinished
+from ingest.upkeep.erasure import begin_anew, delete_rows, drop_history, is_unfinished
 from ingest.upkeep.theirs import moment
 
 AGED = {"events": "ts", "sketches": "until", "labels": "ts"}
@@ -50,10 +50,11 @@ def retain(store: Store, lake: Lake, config: LoopConfig, now: datetime) -> Retai
     tables = {name: column for name, column in AGED.items() if lake.table(name) is not None}
     settle(store, lake, config, now)
     rows = {name: _age(lake, name, column, since) for name, column in tables.items()}
-    if unfinished := [name for name in tables if is_unfinished(store, lake, config.layout, name)]:
-        update_aggregates(lake)  # while the log still says what left
-    for name in unfinished:
-        drop_history(store, lake, config.layout, name)
+    unfinished = [name for name in tables if is_unfinished(store, lake, config.layout, name)]
+    if begun := {name: begin_anew(lake, name) for name in unfinished}:
+        update_aggregates(lake, mark=True)  # while the log still says what left
+    for name, table in begun.items():
+        drop_history(store, lake, config.layout, name, table)
     return Retained(since, rows, _drop_held(store, config.layout, since), empty_plans(store, config.layout, since))
 
 

@@ -27,6 +27,7 @@ from tests.site import LOOP, START, Site, fill_lake, make_site
 KEPT = LOOP + '\n[privacy]\nretention = "30d"\n'
 DAYS = 40
 NOW = START + timedelta(days=60, hours=7)
+HOURLY = ("device_hourly", "release_hourly", "feature_hourly")
 
 
 @pytest.fixture
@@ -153,3 +154,27 @@ def test_files_in_quarantine_and_plans_go_as_they_age(site: Site) -> None:
 def test_it_is_a_day_at_least() -> None:
     with pytest.raises(ConfigError, match=r"privacy\.retention is 12h"):
         parse_loop(KEPT.replace("30d", "12h"))
+
+
+def test_when_a_whole_month_went_nothing_is_made_again_but_what_comes(site: Site) -> None:
+    update_aggregates(site.lake)
+    assert retain(site.store, site.lake, site.config, START + timedelta(days=61, hours=7)).rows["events"]  # type: ignore[union-attr]
+    assert {name: made.hours for name, made in update_aggregates(site.lake).items()} == dict.fromkeys(HOURLY, 0)
+
+
+def test_what_other_lanes_take_in_beside_a_retention_is_all_that_is_made_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update_aggregates(site.lake)
+
+    def beside(lake: Lake, *, mark: bool) -> None:
+        update_aggregates(lake, mark=mark)
+        late = events(1, 5)
+        for event in late:
+            event.ts += 39 * 86_400_000_000
+        site.store.create(*seal(site, late, "d9"))
+        ingest(site.store, site.lake, site.config, NOW)
+
+    monkeypatch.setattr("ingest.upkeep.retention.update_aggregates", beside)
+    retain(site.store, site.lake, site.config, NOW)
+    assert {name: made.hours for name, made in update_aggregates(site.lake).items()} == dict.fromkeys(HOURLY, 1)
