@@ -131,7 +131,7 @@ def judge(looked: Looked, known: Known, others: Sequence[Plan], blank: Plan) -> 
     """`blank` with a verdict on everything that was looked at, but for objects that one of the `others` is about.
 
     Args:
-        known: the batches in the lake, of every device that has one among those that were looked at.
+        known: the batches in the lake that have a sequence number of one of those that were looked at.
         others: the plans that are not finished. What they accept is as good as in the lake.
     """
     elsewhere = {path for plan in others for path in plan.paths}

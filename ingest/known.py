@@ -8,21 +8,26 @@ import pyarrow as pa
 
 from edgeloop.errors import DataError
 from edgeloop.lake import Lake
+from ingest.checks.words import HIGHEST_SEQ
 from ingest.plan import AcceptedBatch
 
 Known = dict[tuple[str, int], list[tuple[int, int, str]]]
 """Batches by device and epoch: (first, last sequence number, digest)."""
 
 
-def known_batches(lake: Lake, devices: Collection[str] | None = None) -> Known:
-    """The batches in the lake, of the given devices only if any are given."""
+def known_batches(
+    lake: Lake, devices: Collection[str] | None = None, numbers: tuple[int, int] = (0, HIGHEST_SEQ)
+) -> Known:
+    """The batches in the lake that have a sequence number from the first to the last of `numbers`; of the given devices only, if any are
+    given. Most rows of years are ruled out by the numbers that the files say they have, unread."""
     known: Known = {}
     if lake.table("batches") is None or devices == set():
         return known
     query = "SELECT device, epoch, first_seq, last_seq, sha256 FROM batches WHERE verdict = 'accepted'"
+    query += " AND last_seq >= ? AND first_seq <= ?"
     if devices is not None:
         query += " AND device IN (SELECT unnest(?))"
-    rows = lake.connect(batches=None).execute(query, None if devices is None else [sorted(devices)])
+    rows = lake.connect(batches=None).execute(query, [*numbers, *([] if devices is None else [sorted(devices)])])
     for device, epoch, first, last, sha in rows.fetchall():
         known.setdefault((device, epoch), []).append((first, last, sha))
     return known

@@ -37,7 +37,7 @@ _SCHEMA = pa.schema([BATCHES.field(name) for name in _COLUMNS])
 
 
 def known_beside(store: Store, lake: Lake, layout: Layout, batches: Collection[AcceptedBatch], finished: int) -> Known:
-    """The batches in the lake of every device that has one which overlaps, or is, one of `batches`, and maybe of some others.
+    """The batches in the lake that overlap, or are, one of `batches`, and maybe some others.
 
     Args:
         finished: the number up to which all plans are finished.
@@ -48,7 +48,9 @@ def known_beside(store: Store, lake: Lake, layout: Layout, batches: Collection[A
     ranges = _ranges(store, lake, layout, table, finished)
     mine = ranges.filter(pc.is_in(ranges["device"], pa.array({batch.device for batch in batches}, pa.string())))
     devices = overlapping(mine, batches)
-    return known_batches(lake, devices) if devices else {}
+    theirs = [batch for batch in batches if batch.device in devices]
+    numbers = (min((b.first_seq for b in theirs), default=0), max((b.last_seq for b in theirs), default=0))
+    return known_batches(lake, devices, numbers) if devices else {}
 
 
 def overlapping(ranges: pa.Table, batches: Iterable[AcceptedBatch]) -> set[str]:

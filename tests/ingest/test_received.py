@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest import received
+from ingest.known import Known
 from ingest.lanes import Lane
 from ingest.plan import AcceptedBatch
 from ingest.received import RANGES, join, overlapping
@@ -95,7 +96,9 @@ def test_what_came_before_is_known_by_whatever_is_left(
     monkeypatch.setattr(received, "FILES", 3)
     site, asked = make_site(tmp_path), list[set[str]]()
     known = received.known_batches
-    monkeypatch.setattr(received, "known_batches", lambda lake, devices: asked.append(devices) or known(lake, devices))
+    monkeypatch.setattr(
+        received, "known_batches", lambda lake, devices, numbers: asked.append(devices) or known(lake, devices, numbers)
+    )
     for i in range(5):
         for device in ("d1", "d2"):
             site.store.create(*seal(site, events(1 + 20 * i, 10), device=device))
@@ -131,3 +134,18 @@ def test_what_is_kept_hides_nothing_that_another_lane_commits_afterwards(
     assert ingest(site.store, site.lake, site.config, NOW, TWO[1]).recovered
     site.store.create(*late)
     assert ingest(site.store, site.lake, site.config, NOW, TWO[1]).duplicates == 1
+
+
+def test_of_a_batch_that_comes_again_only_those_with_its_numbers_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A year of a fleet has tens of millions of batches, and every device sends one again now and then."""
+    site = make_site(tmp_path)
+    sealed = [seal(site, events(1 + 50 * i, 50)) for i in range(4)]
+    found, known = list[Known](), received.known_beside
+    monkeypatch.setattr("ingest.run.known_beside", lambda *said: found.append(known(*said)) or found[-1])
+    for path, content in (*sealed, sealed[1]):
+        site.store.create(path, content)
+        report = ingest(site.store, site.lake, site.config, NOW)
+    assert report.duplicates == 1
+    assert found == [{}, {}, {}, {}, {("d1", 7): [(51, 100, sealed[1][0][-72:-8])]}]
