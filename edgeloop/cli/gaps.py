@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeloop.cli.options import Json, LoopFile, StoreUrl
@@ -29,9 +30,9 @@ def gaps(loop: LoopFile, store: StoreUrl, json: Json = False) -> None:
     columns = ("device", "epoch", "from", "to", "events", "known since", "in quarantine")
     rows = [row for books in lacking for row in _rows(books)]
     drawn = table(f"gaps of {config.name}", columns, rows)
-    emit({"devices": found}, as_json=json, human=drawn if lacking else f"Nothing is missing of {config.name}.")
+    emit({"devices": found}, as_json=json, human=drawn if lacking else _nothing(found, config.name))
     for books in lacking:
-        note(_sentence(books))
+        note(_sentence(books, loop))
 
 
 def _rows(books: Gaps) -> Iterator[tuple[Any, ...]]:
@@ -49,7 +50,12 @@ def _held(gap: Gap) -> str:
     return ", ".join(f"batch from {first}" for first in gap.quarantined)
 
 
-def _sentence(books: Gaps) -> str:
+def _nothing(found: Sequence[Gaps], name: str) -> str:
+    """A store that nothing came to, such as one whose name was mistyped, is not one where nothing is missing."""
+    return f"Nothing is missing of {name}." if found else f"No device of {name} has sent anything to this store yet."
+
+
+def _sentence(books: Gaps, loop: Path) -> str:
     """What became of the events that are not in the lake, as far as anybody knows."""
     lost = books.missing - books.waiting
     words = [
@@ -60,7 +66,7 @@ def _sentence(books: Gaps) -> str:
     ]
     said = "; ".join(words) + "."
     if books.quarantined:
-        said += f" {books.quarantined} of its batches are in quarantine: `edgeloop quarantine list --device {books.device}`."
+        said += f" {books.quarantined} of its batches are in quarantine: `edgeloop quarantine list {loop} --device {books.device}`."
     if books.within:
         said += f" {books.within:,} numbers are left out within batches, where nothing can come any more."
     return said

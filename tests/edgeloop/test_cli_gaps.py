@@ -25,6 +25,7 @@ def test_a_person_reads_what_is_missing_since_when_and_why(
     site = make_site(tmp_path)
     (tmp_path / "loop.toml").write_text(LOOP)
     command = ("fleet", "gaps", tmp_path / "loop.toml", "--store", site.store.url)
+    assert "No device of pump has sent anything" in end_of(monkeypatch, capsys, *command)[0]
     site.store.create(*seal(site, events(1, 50)))
     ingest(site.store, site.lake, site.config, NOW)
     assert "Nothing is missing of pump." in end_of(monkeypatch, capsys, *command)[0]
@@ -51,7 +52,8 @@ def test_a_person_reads_what_is_missing_since_when_and_why(
     assert shown.splitlines()[-1].split() == ["d1", "7", "5", "older", "250"]
     said = " ".join(said.split())
     assert "2,600 events were produced, 1,250 are in the lake; 160 were shed, as the device declares; 40 wait" in said
-    assert "1,150 are missing. 1 of its batches are in quarantine: `edgeloop quarantine list --device d1`" in said
+    assert "1,150 are missing. 1 of its batches are in quarantine: `edgeloop quarantine list" in said
+    assert "loop.toml --device d1`" in said
     (device,) = msgspec.json.decode(end_of(monkeypatch, capsys, *command, "--json")[0])["devices"]
     assert len(device["gaps"]) == 25
     assert device["gaps"][-1] == {"first": 2451, "last": 2600, "known": "2024-01-02T00:00:00Z", "quarantined": [2451]}
