@@ -39,12 +39,15 @@ def list_(loop: LoopFile, store: StoreUrl, device: Device = "", reason: Because 
     from ingest.quarantine import list_held
 
     config, opened = read_loop(loop), open_store(store)
-    found = _filtered(list_held(opened, config.layout), device, reason)
+    held = list_held(opened, config.layout)
+    found = _filtered(held, device, reason)
     rows = [(h.sender, _short(h.place), f"{h.since:%Y-%m-%d %H:%M}", _size(h), h.reason) for h in found]
     human = table(f"quarantine of {config.name}", ("sender", "place", "since", "bytes", "reason"), rows)
-    emit({"files": found}, as_json=json, human=human if found else "Nothing is in quarantine.")
+    emit({"files": found}, as_json=json, human=human if found else _nothing(len(held)))
     if waiting := _retry(opened, config).under_way():
-        note(f"A retry was interrupted with {len(waiting)} files under way: `edgeloop quarantine retry` ends that.")
+        note(
+            f"A retry was interrupted with {len(waiting)} files under way: `edgeloop quarantine retry {loop}` ends that."
+        )
 
 
 @app.command()
@@ -127,6 +130,12 @@ def drop(
         )
 
 
+def _nothing(others: int) -> str:
+    if not others:
+        return "Nothing is in quarantine."
+    return f"Nothing in quarantine is like that; files that are not: {others:,}."
+
+
 def _retry(store: Store, config: LoopConfig) -> Retry:
     from edgeloop.lake import Lake
     from ingest.retry import Retry
@@ -160,7 +169,8 @@ def _named(held: Sequence[Held], places: Sequence[str]) -> list[Held]:
     """The one file of each name. Raises `DataError` if there is none, or more than one."""
     found: dict[str, Held] = {}
     for place in places:
-        fits = [h for h in held if h.place == place] or [h for h in held if h.place.startswith(place)]
+        shown = place.removesuffix("…")  # as a list in a narrow terminal ends what it has no room for
+        fits = [h for h in held if h.place == place] or [h for h in held if h.place.startswith(shown)]
         if len(fits) != 1:
             raise DataError(
                 f"{len(fits) or 'no'} files in quarantine begin with {place!r}.",

@@ -56,6 +56,7 @@ def test_what_is_there_is_listed_and_filtered(hand: Hand) -> None:
     assert [(file["sender"], file["kind"]) for file in files] == [("d1", "batch")] * 2 + [("d2", "batch")] * 2
     assert len(hand.json("list", "--device", "d2")["files"]) == 2
     assert [file["name"] for file in hand.json("list", "--reason", "IS NOT <EPOCH>")["files"]] == ["nonsense"]
+    assert "files that are not: 4" in hand.run("list", "--device", "d9")[0]
 
 
 def test_one_is_shown_with_what_would_become_of_it(hand: Hand) -> None:
@@ -66,6 +67,7 @@ def test_one_is_shown_with_what_would_become_of_it(hand: Hand) -> None:
     assert (found["retried"]["outcome"], found["retried"]["why"]) == ("waits", "it would be taken.")
     assert (found["seen"]["words"]["device"], len(found["seen"]["first"])) == ("d1", 3)
     assert "it has 0 bytes" in hand.run("show", "d2/nonsense")[0]
+    assert "it has 0 bytes" in hand.run("show", "d2/nons…")[0]
     assert "2 files in quarantine begin with 'd1/'" in hand.run("show", "d1/", code=3)[1]
     assert "no files" in hand.run("show", "d9/x", code=3)[1]
 
@@ -84,7 +86,9 @@ def test_an_interrupted_retry_is_told_of_and_ended(hand: Hand) -> None:
     layout = hand.site.config.layout
     (file,) = hand.json("list", "--reason", "outside 2000")["files"]
     hand.site.store.copy(f"{layout.quarantine}/{file['place']}", f"{layout.retries}/inbox/{file['place']}")
-    assert "`edgeloop quarantine retry` ends that" in " ".join(hand.run("list")[1].split())
+    assert f"`edgeloop quarantine retry {hand.site.directory / 'loop.toml'}` ends that" in " ".join(
+        hand.run("list")[1].split()
+    )
     assert [file["outcome"] for file in hand.json("retry")["files"]] == ["waits"]
     assert hand.ingest() == (50, 0)
 
