@@ -45,10 +45,17 @@ def drift(loop: LoopFile, store: StoreUrl, keys: KeysDirectory, at: At = None, j
         return
     said = alarms_of(found)
     emit({"drift": found, "alarms": said}, as_json=json, human=_drawn(found))
-    for sentence in said or ["No feature and no device moved far, other than by chance."]:
+    for sentence in said or [_calm(found)]:
         note(sentence)
     if found.joint.note:
         note(f"All features together were not looked at. {found.joint.note}")
+
+
+def _calm(found: DriftReport) -> str:
+    """That there is no alarm; where there was nothing to look at, that is no good news."""
+    if found.features:
+        return "No feature and no device moved far, other than by chance."
+    return "No event of this time is in the lake: whether anything moved cannot be said. --at looks at another time."
 
 
 def _drawn(found: DriftReport) -> Group:

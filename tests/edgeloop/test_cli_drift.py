@@ -49,6 +49,9 @@ def test_a_person_reads_what_moved_and_a_program_gets_all_of_it(
     assert "note a moved (PSI" in said
     assert "since 2024-02-09, its median went from" in said
     assert "All features together were not looked at. 3 devices have events in both periods, 4 are needed" in said
+    _, said = end_of(monkeypatch, capsys, *command, "--at", f"{LOOK + 30 * DAY:%F}")
+    assert "No event of this time is in the lake" in said
+    assert "moved far" not in said
     found = msgspec.json.decode(end_of(monkeypatch, capsys, *command, "--json")[0])
     assert len(found["alarms"]) == 1
     assert next((f["feature"], f["alarm"]) for f in found["drift"]["features"]) == ("a", True)
