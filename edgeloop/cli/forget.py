@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeloop.cli.options import Json, LoopFile, StoreUrl
-from edgeloop.cli.output import emit, note, out, table
+from edgeloop.cli.output import emit, err, note, out, table
 from edgeloop.clock import system_clock
 from edgeloop.config import LoopConfig, read_loop
 from edgeloop.errors import ConfigError, DataError
@@ -56,8 +56,13 @@ def forget(
     found = forgetting.find(opened, lake, config, request)
     if dry_run or not yes:
         human = _counts("what there is of them", found.rows, _folders(config, found))
-        emit({"dry_run": True, "found": found}, as_json=json, human=human) if dry_run else out.print(human)
+        if dry_run:
+            emit({"dry_run": True, "found": found}, as_json=json, human=human)
+        else:
+            (err if json else out).print(human)
         _say_trained(found.trained)
+        if not any(found.rows.values()) and not found.delete and not found.redact:
+            note("There is nothing of them in the store: look whether the ids are right, to the letter.")
     if not dry_run:
         if not yes:
             typer.confirm("Delete this for good?", abort=True, err=True)
