@@ -107,6 +107,11 @@ def _open(lake: Lake, config: LoopConfig, versions: dict[str, int]) -> DuckDBPyC
     if strangers := versions.keys() - names:
         remedy = f"There are: {', '.join(names)}."
         raise ConfigError(f"--at names {', '.join(sorted(strangers))}, which the lake has not.", remedy=remedy)
+    for name, version in versions.items():
+        if version > (newest := lake.version(name)):
+            raise ConfigError(
+                f"{name} has no version {version} yet.", remedy=f"The newest is {newest}: --at {name}={newest}."
+            )
     connection = lake.connect(**{name: versions.get(name) for name in names})
     # A name that is no table is none of our variables either.
     connection.execute("SET python_enable_replacements = false")

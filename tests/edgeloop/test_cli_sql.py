@@ -62,6 +62,7 @@ def test_what_is_wrong_with_a_query_is_said(ask) -> None:  # type: ignore[no-unt
         out, err = ask("-c", query, code=code)
         assert (out, says in err) == ("", True), err
     assert "TABLE=VERSION" in ask("--at", "events", "-c", "SELECT 1", code=2)[1]
+    assert "The newest is " in ask("--at", "events=999", "-c", "SELECT 1", code=2)[1]
     assert "There are: events, labels." in ask("--at", "nothing=1", "-c", "SELECT 1", code=2)[1]
     assert "one of them" in ask("--csv", "--json", "-c", "SELECT 1", code=2)[1]
 
