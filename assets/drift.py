@@ -17,6 +17,9 @@ from fleet.rollouts import read_current
 from ingest.drift.alarms import alarms_of
 from ingest.drift.measure import DriftReport, Moved, measure_drift
 
+NOTHING = "No event of the window is in the lake: whether anything moved cannot be said."
+"""Of a check that passed because it had nothing to look at."""
+
 _FEATURES = {
     "feature": pa.string(),
     **dict.fromkeys(("psi", "ks", "adjusted"), pa.float64()),
@@ -66,7 +69,7 @@ def drift_asset(config: LoopConfig) -> dg.AssetsDefinition:
                     check_name="no_drift",
                     passed=not said,
                     severity=dg.AssetCheckSeverity.WARN,
-                    description=" ".join(said) or None,
+                    description=" ".join(said) or (None if found.features else NOTHING),
                     metadata={"over the alarm": ", ".join(f.feature for f in found.features if f.alarm)},
                 )
             ],

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import dagster as dg
 import msgspec
 import pytest
 
 from assets.delivery import publish_newest, step_rollout
+from assets.drift import NOTHING, drift_asset
 from assets.learning import train_next
 from edgeloop.cli.output import out
 from edgeloop.events import lake_schema
@@ -52,6 +54,10 @@ def test_a_person_reads_what_moved_and_a_program_gets_all_of_it(
     _, said = end_of(monkeypatch, capsys, *command, "--at", f"{LOOK + 30 * DAY:%F}")
     assert "No event of this time is in the lake" in said
     assert "moved far" not in said
+    site.clock.now = LOOK + 30 * DAY
+    looked = dg.materialize([drift_asset(site.config)], resources={"centre": site.centre})
+    (check,) = looked.get_asset_check_evaluations()
+    assert (check.passed, check.description) == (True, NOTHING)
     found = msgspec.json.decode(end_of(monkeypatch, capsys, *command, "--json")[0])
     assert len(found["alarms"]) == 1
     assert next((f["feature"], f["alarm"]) for f in found["drift"]["features"]) == ("a", True)
