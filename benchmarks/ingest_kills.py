@@ -125,7 +125,7 @@ class _Victim:
     def __init__(self, lane: Lane) -> None:
         processes = _processes()
         self.stage = processes.RawValue("i", 0)
-        self._process = processes.Process(target=take_in, args=(lane, self.stage), daemon=True)
+        self._process = processes.Process(target=take_in, args=(_reach(), lane, self.stage), daemon=True)
         self._process.start()
 
     def kill(self) -> str:
@@ -142,8 +142,9 @@ def _wait(stage: Stage, wanted: int) -> None:
         time.sleep(0.0005)
 
 
-def take_in(lane: Lane, stage: Stage) -> None:
+def take_in(reach: dict[str, str], lane: Lane, stage: Stage) -> None:
     """Ingest without a pause, and say where it is, as long as it is let."""
+    os.environ.update(reach)
     _mark(stage)
     store = open_store(STORE)
     lake = Lake(store, CONFIG.layout)
@@ -179,8 +180,9 @@ def _fleet(directory: Path) -> Iterator[dict[str, int]]:
     """Devices in a process of their own; at the end there is in here what each has produced, and how often was sent again and junk."""
     processes, produced = _processes(), dict[str, int]()
     done, (told, teller) = processes.Event(), processes.Pipe(duplex=False)
-    process = processes.Process(target=produce, args=(directory, done, teller), daemon=True)
+    process = processes.Process(target=produce, args=(_reach(), directory, done, teller), daemon=True)
     process.start()
+    teller.close()  # so that nobody waits for the word of a process that died
     try:
         yield produced
     finally:
@@ -189,8 +191,9 @@ def _fleet(directory: Path) -> Iterator[dict[str, int]]:
         process.join()
 
 
-def produce(directory: Path, done: Event, teller: multiprocessing.connection.Connection) -> None:
+def produce(reach: dict[str, str], directory: Path, done: Event, teller: multiprocessing.connection.Connection) -> None:
     """Be six devices that predict and ship, and somebody who sends a batch again or junk, until it is `done`."""
+    os.environ.update(reach)
     draw, counts, store = random.Random(0), Counter[str](), open_store(STORE)
     kept: list[tuple[str, bytes]] = []
     with ExitStack() as stack:
@@ -241,6 +244,11 @@ def _hold_against(found: Findings, store: Store, produced: dict[str, int]) -> No
     found.waiting = len(list(store.list(CONFIG.layout.inbox)))
     held = {entry.path for entry in store.list(CONFIG.layout.quarantine)}
     found.held = sum(path.endswith(".parquet") for path in held)
+
+
+def _reach() -> dict[str, str]:
+    """What reaches the store: the server that forks may be older than it."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
 
 
 def _processes() -> ForkServerContext:
