@@ -24,6 +24,7 @@ from edgeloop.store import Store
 from ingest.known import Known, known_batches
 from ingest.plan import AcceptedBatch
 from ingest.tables import BATCHES
+from ingest.upkeep.tombstones import read_tombstones
 
 RANGES = 8
 """Of a device's epoch, at the most: below the newest ones, gaps count as received, and `batches` is asked more often."""
@@ -82,6 +83,8 @@ def _ranges(store: Store, lake: Lake, layout: Layout, table: DeltaTable, finishe
     ).drop_null()  # of what was rejected nothing is known
     if len(later) >= FILES:
         ranges = join(ranges)
+        tombstones = read_tombstones(store, layout)  # of who is forgotten meanwhile nothing is to be kept
+        ranges = ranges.filter(pa.array([not tombstones.refuses(d) for d in ranges["device"].to_pylist()], pa.bool_()))
         _write(store, layout, ranges, owner, finished)
     return ranges
 

@@ -61,8 +61,12 @@ def forget(
         else:
             (err if json else out).print(human)
         _say_trained(found.trained)
-        if not any(found.rows.values()) and not found.delete and not found.redact:
-            note("There is nothing of them in the store: look whether the ids are right, to the letter.")
+    if found.nothing and not forgetting.is_asked(opened, config.layout, request):
+        # With --yes too: an id that is mistyped would cost the tables all of their older versions.
+        nobody, remedy = "There is nothing of them in the store", "look whether the ids are right, to the letter."
+        if not dry_run:
+            raise DataError(f"{nobody}.", remedy=remedy.capitalize())
+        note(f"{nobody}: {remedy}")
     if not dry_run:
         if not yes:
             typer.confirm("Delete this for good?", abort=True, err=True)

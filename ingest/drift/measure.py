@@ -178,8 +178,9 @@ class _Pairs:
 
     @classmethod
     def of(cls, baseline: Counted, window: Counted) -> _Pairs:
-        both = tuple(name for name in window.devices if name in set(baseline.devices))
-        return cls(baseline, window, both, tuple(name for name in window.devices if name not in set(both)))
+        past = set(baseline.devices)
+        both = tuple(name for name in window.devices if name in past)
+        return cls(baseline, window, both, tuple(name for name in window.devices if name not in past))
 
     def compare(self, column: str, feature: str) -> list[DeviceDrift]:
         """Each device's feature."""

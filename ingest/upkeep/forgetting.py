@@ -58,6 +58,11 @@ class Found(msgspec.Struct, frozen=True):
     redact: tuple[str, ...]
     trained: tuple[TrainedOn, ...]
 
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing to erase."""
+        return not (any(self.rows.values()) or self.delete or self.redact)
+
 
 def make_request(
     config: LoopConfig, devices: Sequence[str], since: datetime | None, until: datetime | None, now: datetime
@@ -77,11 +82,20 @@ def make_request(
     return Request(VERSION, ident, config.name, now, tuple(sorted(set(devices))), since, until)
 
 
+def is_asked(store: Store, layout: Layout, request: Request) -> bool:
+    """Whether the same is under way."""
+    return _under_way(store, layout, request) is not None
+
+
+def _under_way(store: Store, layout: Layout, request: Request) -> Request | None:
+    others = read_requests(store, layout)
+    return next((other for other in others if (other.devices, other.span) == (request.devices, request.span)), None)
+
+
 def ask(store: Store, layout: Layout, request: Request) -> Request:
     """Write a request down, unless the same is under way; which one it is."""
-    for other in read_requests(store, layout):
-        if (other.devices, other.span) == (request.devices, request.span):
-            return other
+    if other := _under_way(store, layout, request):
+        return other
     make_salt(store, layout)
     store.create(request_path(layout, request.id), msgspec.json.encode(request))
     return request

@@ -52,9 +52,13 @@ def test_who_does_not_say_yes_changes_nothing(site: Site, forget: Typed, monkeyp
     assert sorted((e.path, e.version) for e in site.store.list("")) == before
 
 
-def test_an_id_that_nobody_has_is_said_before_anything_goes(forget: Typed) -> None:
+def test_an_id_that_nobody_has_is_said_before_anything_goes(site: Site, forget: Typed) -> None:
     assert "nothing of them" not in forget(GONE, "--dry-run")[1]
     assert "There is nothing of them in the store" in " ".join(forget("nobody-9", "--dry-run")[1].split())
+    versions = [site.lake.version(name) for name in site.lake.names()]
+    assert "nothing of them in the store" in " ".join(forget("nobody-9", "--yes", code=3)[1].split())
+    assert [site.lake.version(name) for name in site.lake.names()] == versions
+    assert not read_requests(site.store, site.config.layout)
 
 
 def test_a_span_is_in_utc_and_up_to_now_if_no_end_is_given(site: Site, forget: Typed) -> None:

@@ -13,6 +13,7 @@ import pytest
 from edgeloop.errors import DataError, VersionGone
 from edgeloop.events import LABELS
 from fleet.rollouts import DECISIONS
+from ingest import received as received_module
 from ingest import run as ingest_run
 from ingest.derived.aggregates import update_aggregates
 from ingest.derived.completeness import completeness
@@ -266,3 +267,24 @@ def test_a_proof_that_was_changed_is_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not what its name says"):
         read_tombstones(site.store, layout)
     assert GONE not in repr(proof)
+
+
+def test_an_ingest_that_is_slow_to_write_what_it_received_names_nobody_who_was_forgotten_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, join = make_site(tmp_path), received_module.join
+    layout = site.config.layout
+    request = make_request(site.config, [GONE], None, None, NOW)
+    for device in (GONE, OTHER):
+        site.store.create(*seal(site, events(1, 50), device=device))
+    ingest(site.store, site.lake, site.config, NOW)
+
+    def after_a_forgetting(ranges: pa.Table) -> pa.Table:
+        monkeypatch.setattr(received_module, "join", join)
+        forget(site.store, site.lake, site.config, ask(site.store, layout, request), NOW, None)
+        return join(ranges)
+
+    monkeypatch.setattr(received_module, "join", after_a_forgetting)
+    site.store.create(*seal(site, events(101, 50), device=OTHER))
+    ingest(site.store, site.lake, site.config, NOW)
+    assert not find_traces(site.store, layout, subject_of(site.config, request), None).objects
