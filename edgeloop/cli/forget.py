@@ -61,7 +61,7 @@ def forget(
         else:
             (err if json else out).print(human)
         _say_trained(found.trained)
-    if found.nothing and not forgetting.is_asked(opened, config.layout, request):
+    if found.nothing and not forgetting.is_known(opened, config, request, old):
         # With --yes too: an id that is mistyped would cost the tables all of their older versions.
         nobody, remedy = "There is nothing of them in the store", "look whether the ids are right, to the letter."
         if not dry_run:

@@ -82,9 +82,12 @@ def make_request(
     return Request(VERSION, ident, config.name, now, tuple(sorted(set(devices))), since, until)
 
 
-def is_asked(store: Store, layout: Layout, request: Request) -> bool:
-    """Whether the same is under way."""
-    return _under_way(store, layout, request) is not None
+def is_known(store: Store, config: LoopConfig, request: Request, old: OldVersions | None) -> bool:
+    """Whether the same is under way, or there is anything of them anywhere: also in what a bucket keeps of what it deleted."""
+    if _under_way(store, config.layout, request):
+        return True
+    found = find_traces(store, config.layout, subject_of(config, request), old)
+    return bool(found.objects or found.old)
 
 
 def _under_way(store: Store, layout: Layout, request: Request) -> Request | None:
