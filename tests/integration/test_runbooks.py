@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from os.path import expandvars
 from pathlib import Path
@@ -19,10 +20,11 @@ from assets.learning import train_next
 from edge_runtime.device import Device
 from edgeloop.clock import SimulatedClock, system_clock
 from edgeloop.config import parse_loop
-from edgeloop.errors import ConfigError
+from edgeloop.errors import ConfigError, NotFound
 from edgeloop.events import lake_schema
 from edgeloop.layout import RELEASE_METADATA
 from edgeloop.store import open_store
+from fleet.access import open_access
 from fleet.ceremony import draft_first, sign_draft
 from fleet.gate import Decision
 from fleet.keys import ONLINE, Keys, create_keys
@@ -215,13 +217,15 @@ def test_the_timestamp_has_expired(released: Site, follow: Follow) -> None:
 
 
 @pytest.fixture
-def home(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
-    """A device with credentials of its own."""
+def home(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Path]:
+    """A device with credentials of its own; afterwards its name is free again on the server, which all tests share."""
     device = "pump-1"
     enroll = ("device", "enroll", "loop.toml", device, "--root", "root.json", "--out", "bundles")
     end_of(monkeypatch, capsys, *enroll)
     end_of(monkeypatch, capsys, "device", "join", "home", f"bundles/{device}.bundle")
-    return site.directory / "home"
+    yield site.directory / "home"
+    with suppress(NotFound):  # revoked
+        open_access(site.store.url).revoke(device)
 
 
 def ships(home: Path) -> bool:
