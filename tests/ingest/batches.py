@@ -20,7 +20,6 @@ from edgeloop.events import LABELS
 from edgeloop.layout import BatchName
 from ingest.checks.words import PREFIX
 from ingest.fetching import fetch
-from ingest.judging import judge, look
 from ingest.lanes import WHOLE, Lane
 from ingest.plan import PLAN_VERSION, Plan
 from ingest.waiting import Waiting
@@ -62,6 +61,8 @@ def _sealed(
 
 def planned(site: Site, now: datetime, number: int = 1, lane: Lane = WHOLE, others: Sequence[Plan] = ()) -> Plan:
     """The plan of an ingest into an empty lake, which is not written."""
+    from ingest.judging import judge, look  # with DuckDB, which a device's tests of what it seals go without
+
     waiting = Waiting(site.store, site.config.layout, lane)
     looked = look(site.config, fetch(site.store, site.config, waiting), now)
     return judge(looked, {}, others, Plan(PLAN_VERSION, number, site.config.name, now, lane=lane.number))
