@@ -96,6 +96,11 @@ class Layout:
     def batch(self, device: str, name: BatchName) -> str:
         return f"{self.inbox}/{check_id('device id', device)}/{name}"
 
+    def sender(self, path: str) -> str | None:
+        """In whose inbox a path is, whatever that one is called; None if in none."""
+        inside = path.removeprefix(f"{self.inbox}/")
+        return None if inside == path else inside.split("/")[0]
+
     @property
     def labels(self) -> str:
         return f"{self.root}/labels"

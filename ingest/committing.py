@@ -168,7 +168,7 @@ def _batch_rows(config: LoopConfig, plan: Plan, taken: set[str]) -> pa.Table:
         words = {"verdict": "accepted", "reason": ""} if accepted else {"verdict": "lost", "reason": LOST}
         rows.append({**msgspec.structs.asdict(batch), **words, **plain})
     for bad in plan.rejected:
-        device = bad.path.removeprefix(f"{config.layout.inbox}/").split("/")[0]
+        device = config.layout.sender(bad.path)
         rows.append({"path": bad.path, "device": device, "verdict": "rejected", "reason": bad.reason, **plain})
     return pa.Table.from_pylist(rows, schema=BATCHES)
 

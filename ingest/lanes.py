@@ -22,10 +22,8 @@ class Lane:
 
     def takes(self, layout: Layout, path: str) -> bool:
         """Whether what waits at `path` is for this lane."""
-        inside = path.removeprefix(f"{layout.inbox}/")
-        if inside == path:
+        if (device := layout.sender(path)) is None:
             return self.number == 0
-        device = inside.split("/")[0]
         return int.from_bytes(sha256(device.encode()).digest()[:8]) % self.of == self.number
 
 

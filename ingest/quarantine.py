@@ -82,9 +82,8 @@ def held_at(layout: Layout, place: str) -> str:
 def quarantine_place(layout: Layout, path: str) -> str:
     """Where in quarantine a file from `path` is kept: at the same place, or by the digest of the path where there is no room for the
     reason's name, or the place is another's."""
-    inside = path.removeprefix(f"{layout.inbox}/")
-    takes_anothers = inside != path and inside.split("/")[0] in (ODD, LABELS)
-    inside = inside.removeprefix(f"{layout.root}/")
+    takes_anothers = layout.sender(path) in (ODD, LABELS)
+    inside = path.removeprefix(f"{layout.inbox}/").removeprefix(f"{layout.root}/")
     longest = max(len(part.encode()) for part in inside.split("/"))
     if takes_anothers or inside.endswith(REASON) or longest > LONGEST_NAME or len(inside) > 4 * LONGEST_NAME:
         return f"{ODD}/{sha256(path.encode()).hexdigest()}"

@@ -60,6 +60,6 @@ def _statuses(store: Store, layout: Layout) -> pa.Table:
 
 
 def _held(store: Store, layout: Layout) -> pa.Table:
-    paths = [path for path in paths_held(store, layout) if path.startswith(f"{layout.inbox}/")]
-    devices = [path.removeprefix(f"{layout.inbox}/").split("/")[0] for path in paths]
+    paths = [path for path in paths_held(store, layout) if layout.sender(path) is not None]
+    devices = [layout.sender(path) for path in paths]
     return pa.table({"device": pa.array(devices, pa.string()), "path": pa.array(paths, pa.string())})

@@ -28,7 +28,7 @@ class Door:
 
     def __iter__(self) -> Iterator[Entry]:
         for entry in self._waiting:
-            if self._tombstones.refuses(sender(self._layout, entry.path)):
+            if self._tombstones.refuses(self._layout.sender(entry.path)):
                 self._store.delete(entry.path)
                 self.refused += 1
             else:
@@ -40,7 +40,7 @@ def without_refused(looked: Looked, layout: Layout, tombstones: Tombstones) -> L
     if not tombstones:
         return looked
     batches = [batch for batch in looked.batches if not tombstones.refuses(batch.device)]
-    rejected = [bad for bad in looked.rejected if not tombstones.refuses(sender(layout, bad.path))]
+    rejected = [bad for bad in looked.rejected if not tombstones.refuses(layout.sender(bad.path))]
     return replace(looked, batches=batches, rejected=rejected)
 
 
@@ -50,12 +50,6 @@ def delete_statuses(store: Store, layout: Layout, tombstones: Tombstones) -> Non
         for entry in store.list(layout.statuses):
             if tombstones.refuses(entry.path.removeprefix(f"{layout.statuses}/").removesuffix(".json")):
                 store.delete(entry.path)
-
-
-def sender(layout: Layout, path: str) -> str:
-    """Whose inbox a path is in; empty if in none."""
-    inside = path.removeprefix(f"{layout.inbox}/")
-    return "" if inside == path else inside.split("/")[0]
 
 
 def without_forgotten(rows: pa.Table, tombstones: Tombstones) -> pa.Table:

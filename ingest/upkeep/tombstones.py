@@ -101,9 +101,9 @@ class Tombstones:
         found = self.stones.get(digest_of(self.salt, device), []) if self.stones else []
         return [(since or EPOCH_0, until or self._readmission(device, asked)) for asked, since, until in found]
 
-    def refuses(self, device: str) -> bool:
-        """Whether nothing at all of a device is taken in."""
-        return any(until is None for _, until in self.spans(device))
+    def refuses(self, device: str | None) -> bool:
+        """Whether nothing at all of a device is taken in; of no device's it is not for here to say."""
+        return device is not None and any(until is None for _, until in self.spans(device))
 
     def _readmission(self, device: str, asked: datetime) -> datetime | None:
         again = self.readmitted.get(device)
