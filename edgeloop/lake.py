@@ -149,11 +149,11 @@ class Lake:
         self, connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable, paths: Collection[str], view: str
     ) -> None:
         """Add a view of those of the table's files alone, by their paths in its log."""
-        wanted = {_file_name(path) for path in paths}
-        uris = [uri for uri in table.file_uris() if _file_name(uri) in wanted]
+        wanted = {file_name(path) for path in paths}
+        uris = [uri for uri in table.file_uris() if file_name(uri) in wanted]
         if self._store.directory is None or not uris:
             rows = self._dataset(name, table)
-            files = [f for f in rows.get_fragments() if _file_name(f.path) in wanted]
+            files = [f for f in rows.get_fragments() if file_name(f.path) in wanted]
             connection.register(view, ds.FileSystemDataset(files, rows.schema, rows.format, rows.filesystem))
         else:
             self._add_files(connection, name, uris, view)
@@ -170,13 +170,11 @@ class Lake:
 
     def _add_view(self, connection: duckdb.DuckDBPyConnection, name: str, table: DeltaTable) -> None:
         uris = table.file_uris()
-        if self._store.directory is None:
+        if self._store.directory is None or not uris:
             # DuckDB reads s3:// only with an extension that has to be downloaded; Arrow does it without.
             connection.register(name, self._dataset(name, table))
-        elif uris:
-            self._add_files(connection, name, uris, name)
         else:
-            connection.register(name, self._dataset(name, table))
+            self._add_files(connection, name, uris, name)
 
     def _add_files(self, connection: duckdb.DuckDBPyConnection, name: str, uris: list[str], view: str) -> None:
         # Partition columns are not in the files; hive_partitioning takes them from the paths.
@@ -207,7 +205,7 @@ class Lake:
     def files(self, name: str, version: int | None = None) -> frozenset[str]:
         """The names, which are unique in the table, of the files that a version of it is made of (None: the newest)."""
         table = self.table(name, version)
-        return frozenset() if table is None else frozenset(uri.rpartition("/")[2] for uri in table.file_uris())
+        return frozenset() if table is None else frozenset(map(file_name, table.file_uris()))
 
     def commits(self, name: str, first: int, last: int) -> Iterator[Commit]:
         """What the commits `first` to `last` of the table did. Raises `NotFound` if the log has one of them no more."""
@@ -235,8 +233,9 @@ def own_errors(table: str) -> Iterator[None]:
         ) from error
 
 
-def _file_name(path: str) -> str:
-    return path.rpartition("/")[2]  # with a UUID in it
+def file_name(path: str) -> str:
+    """The name of a table's file, by a path or URI: it has a UUID in it, and no other file of the table has it."""
+    return path.rpartition("/")[2]
 
 
 def _s3_of(path: str) -> fs.SubTreeFileSystem:

@@ -78,9 +78,8 @@ def _ranges(store: Store, lake: Lake, layout: Layout, table: DeltaTable, finishe
     owner = str(table.metadata().id)
     kept, upto = _read(store, layout, owner)
     later = _files(table, upto)
-    ranges = pa.concat_tables(
-        [kept, lake.read("batches", later, _SCHEMA)]
-    ).drop_null()  # of what was rejected nothing is known
+    # Of what was rejected nothing is known.
+    ranges = pa.concat_tables([kept, lake.read("batches", later, _SCHEMA)]).drop_null()
     if len(later) >= FILES:
         ranges = join(ranges)
         tombstones = read_tombstones(store, layout)  # of who is forgotten meanwhile nothing is to be kept

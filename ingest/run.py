@@ -132,9 +132,8 @@ class _Intake:
             blank = Plan(PLAN_VERSION, newest + 1, self._config.name, self._now, lane=self._lane.number)
             finished = min((plan.number for plan in others), default=newest + 1) - 1
             known = known_beside(self._store, self._lake, self._config.layout, looked.batches, finished)
-            tombstones = read_tombstones(
-                self._store, self._config.layout
-            )  # after the number: whoever forgets takes the next
+            # After the number: whoever forgets takes the next.
+            tombstones = read_tombstones(self._store, self._config.layout)
             plan = judge(without_refused(looked, self._config.layout, tombstones), known, others, blank)
             if not plan.paths:
                 return None

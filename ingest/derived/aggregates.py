@@ -96,9 +96,8 @@ def update_aggregate(lake: Lake, aggregate: Aggregate, *, mark: bool = False) ->
     sources = {name: table for name in aggregate.sources if (table := lake.table(name))}
     recipe = _recipe(lake, aggregate)
     known = old if old and old.transaction_version(RECIPE) == recipe else None
-    since = (
-        kept_since(sources.get("events"), sources.get("sketches")) if old else None
-    )  # what is of before stays as it is: its rows are gone
+    # What is of before stays as it is: its rows are gone.
+    since = kept_since(sources.get("events"), sources.get("sketches")) if old else None
     touched = _touched(lake, sources, known, since or BEGINNING) if known else None
     if touched is None:
         months = _months([*sources.values(), *([old] if old else [])])

@@ -21,7 +21,7 @@ from deltalake.exceptions import CommitFailedError
 
 from edgeloop.commits import decode_commit
 from edgeloop.errors import StoreError
-from edgeloop.lake import Lake, own_errors
+from edgeloop.lake import Lake, file_name, own_errors
 from edgeloop.layout import Layout
 from edgeloop.store import Store
 from ingest.upkeep.trim import log_files
@@ -31,7 +31,6 @@ APPLICATION = "erasure"
 
 ATTEMPTS = 8
 """How often a delete is begun again because somebody else's commit came between."""
-
 
 ROWS = 100_000
 """Rows that are in memory at a time."""
@@ -126,9 +125,9 @@ def drop_history(store: Store, lake: Lake, layout: Layout, name: str, table: Del
     table = table or begin_anew(lake, name)
     first = table.version()
     old = {path: version for path, version in log_files(store, layout, name).items() if version < first}
-    kept = {_file_name(uri) for uri in table.file_uris()}
+    kept = set(map(file_name, table.file_uris()))
     files = {path for entry, version in old.items() for path in _data_files(store, entry, version)}
-    gone = sorted(path for path in files if _file_name(path) not in kept)
+    gone = sorted(path for path in files if file_name(path) not in kept)
     store.delete_all([f"{layout.lake(name)}/{path}" for path in gone])
     for path in sorted(old, reverse=True):
         store.delete(path)
@@ -156,7 +155,3 @@ def _data_files(store: Store, path: str, version: int) -> Iterator[str]:
         yield from (unquote(file["path"]) for file in added if file and file["path"])
     elif path.endswith(".json"):
         yield from (file.path for file in decode_commit(version, store.read(path)).added)
-
-
-def _file_name(uri: str) -> str:
-    return uri.rpartition("/")[2]  # with a UUID in it

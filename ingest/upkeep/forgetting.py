@@ -23,7 +23,7 @@ import msgspec
 
 from edgeloop.config import LoopConfig
 from edgeloop.errors import AlreadyExists, ConfigError, NotFound, StoreError
-from edgeloop.lake import Lake
+from edgeloop.lake import Lake, file_name
 from edgeloop.layout import Layout, check_id
 from edgeloop.manifest import decode_document
 from edgeloop.store import Store
@@ -130,9 +130,8 @@ def forget(
         settle(store, lake, config, now)
         found = _plan(store, lake, config, request)
         _erase_objects(store, layout, request, found)
-        ingest(
-            store, lake, config, now
-        )  # label files are of many devices: as they are taken in, what is theirs is left out
+        # Label files are of many devices: as they are taken in, what is theirs is left out.
+        ingest(store, lake, config, now)
         tables = _erase_tables(store, lake, config, request)
         store.delete(layout.received)  # the next ingest makes it again
         removed = old.remove_old(layout.root) if old else 0
@@ -217,7 +216,7 @@ def _erase_tables(store: Store, lake: Lake, config: LoopConfig, request: Request
     for name in names:
         files = lake.files(name)
         for entry in data_files(store, layout, name):  # of a write that was killed; no commit can take them up any more
-            if entry.path.rpartition("/")[2] not in files and _is_in(store, subject, entry.path):
+            if file_name(entry.path) not in files and _is_in(store, subject, entry.path):
                 store.delete(entry.path)
     return first
 

@@ -16,7 +16,7 @@ from edgeloop.store import Store
 from ingest.upkeep.compaction import ASIDE, LARGE, ORDERS, due
 from ingest.upkeep.nightly import HISTORY
 from ingest.upkeep.rearrange import table_files
-from ingest.upkeep.vacuum import data_files, kept_versions, vacuum
+from ingest.upkeep.vacuum import WRITING, data_files, kept_versions, unneeded
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,9 @@ def lake_health(
 def _health(
     store: Store, layout: Layout, name: str, table: DeltaTable, pinned: Collection[int], now: datetime
 ) -> TableHealth:
-    files = table_files(table)
+    files, entries, since = table_files(table), data_files(store, layout, name), now - HISTORY
+    lake = Lake(store, layout)
+    kept = kept_versions(lake, name, since, pinned)
     size = sum(file.bytes for file in files)
     joined = [file.modified for file in files if file.path.startswith(ASIDE)]
     return TableHealth(
@@ -65,9 +67,9 @@ def _health(
         bytes=size,
         small=sum(file.bytes < LARGE for file in files),
         due=sum(map(len, due(table, now))),
-        past=sum(entry.size for entry in data_files(store, layout, name)) - size,
-        unused=sum(entry.size for entry in vacuum(store, layout, name, now - HISTORY, pinned, dry_run=True)),
-        oldest=min(kept_versions(Lake(store, layout), name, now - HISTORY, pinned)),
+        past=sum(entry.size for entry in entries) - size,
+        unused=sum(entry.size for entry in unneeded(lake, name, entries, kept, since - WRITING)),
+        oldest=min(kept),
         unchecked=table.version() - _checkpoint(store, layout, name),
         compacted=datetime.fromtimestamp(max(joined) / 1000, UTC) if joined else None,
     )

@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 
 from edgeloop.commits import decode_commit
 from edgeloop.errors import AlreadyExists, NotFound, StoreError
-from edgeloop.lake import Lake
+from edgeloop.lake import Lake, file_name
 from edgeloop.layout import Layout
 from edgeloop.store import Store
 
@@ -77,7 +77,7 @@ def rearrange(
     """
     made = _commit(store, layout, table, version, old, _encode(version, old, new, int(now.timestamp() * 1000)))
     places = [unquote(file["path"]) for file in new]
-    if made is None or not _stands(Lake(store, layout), table, made, {place.rpartition("/")[2] for place in places}):
+    if made is None or not _stands(Lake(store, layout), table, made, {file_name(place) for place in places}):
         # Whoever took them may have done so for good: no copy of their rows is to be left.
         store.delete_all(
             [*([layout.commit(table, made)] if made else []), *(f"{layout.lake(table)}/{p}" for p in places)]
@@ -128,7 +128,7 @@ def _stands(lake: Lake, table: str, version: int, names: set[str]) -> bool:
 
 def _taken_since(lake: Lake, table: str, version: int) -> set[str]:
     commits = lake.commits(table, version + 1, lake.version(table))
-    return {file.path.rpartition("/")[2] for commit in commits for file in commit.removed}
+    return {file_name(file.path) for commit in commits for file in commit.removed}
 
 
 def _encode(version: int, old: Sequence[TableFile], new: Sequence[dict[str, Any]], now: int) -> bytes:

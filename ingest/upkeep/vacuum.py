@@ -11,11 +11,11 @@ makes two versions a time; this one goes by versions alone, and makes none.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
 from edgeloop.errors import NotFound
-from edgeloop.lake import Lake
+from edgeloop.lake import Lake, file_name
 from edgeloop.layout import Layout
 from edgeloop.store import Entry, Store
 
@@ -39,13 +39,18 @@ def vacuum(
 
     It can be repeated after a kill at any file. A version of before rows were deleted for good is pinned in vain.
     """
-    entries = data_files(store, layout, table)
+    entries = data_files(store, layout, table)  # before the log is read: what is committed meanwhile is not among them
     lake = Lake(store, layout)
-    needed = {name for version in kept_versions(lake, table, since, pinned) for name in lake.files(table, version)}
-    found = [e for e in entries if _name(e.path) not in needed and e.modified <= since - writing]
+    found = unneeded(lake, table, entries, kept_versions(lake, table, since, pinned), since - writing)
     if not dry_run:
         store.delete_all([file.path for file in found])
     return found
+
+
+def unneeded(lake: Lake, table: str, entries: Iterable[Entry], kept: Iterable[int], until: datetime) -> list[Entry]:
+    """Those of a table's files that no version of `kept` has, of what was written by `until`."""
+    needed = {name for version in kept for name in lake.files(table, version)}
+    return [entry for entry in entries if file_name(entry.path) not in needed and entry.modified <= until]
 
 
 def kept_versions(lake: Lake, table: str, since: datetime, pinned: Collection[int] = ()) -> set[int]:
@@ -76,7 +81,3 @@ def _made(lake: Lake, table: str, version: int) -> datetime:
     except NotFound:
         return LONG_AGO
     return commit.time
-
-
-def _name(path: str) -> str:
-    return path.rpartition("/")[2]
